@@ -1,0 +1,80 @@
+"""Value types for pixel embeddings in memory: a raster window and a list of points.
+
+Belongs here: the one contract that every pixel source delivers and every transform takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+
+from transforms.quantization import dequantize
+from transforms.utm import UtmBox
+
+
+@dataclass(frozen=True)
+class PixelWindow:
+    """A north-up window of pixel vectors.
+
+    Attributes:
+        values: (band, height, width); int8 codes (-128 = nodata) or float32 (NaN = nodata).
+        valid: bool (height, width); False at nodata.
+        affine: pixel corner to metres, north-up (a > 0, e < 0), no rotation.
+        epsg: CRS of `affine`.
+        source: path of the file that it was read from.
+    """
+
+    values: npt.NDArray[np.int8] | npt.NDArray[np.float32]
+    valid: npt.NDArray[np.bool_]
+    affine: Affine
+    epsg: int
+    source: str
+
+    @property
+    def bounds(self) -> UtmBox:
+        """Outer edges of the window."""
+        height, width = self.valid.shape
+        west, north = self.affine.c, self.affine.f
+        return UtmBox(
+            self.epsg, west, north + self.affine.e * height, west + self.affine.a * width, north
+        )
+
+    def centers(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Give x of the columns (width,) and y of the rows (height,), pixel centres in metres."""
+        height, width = self.valid.shape
+        x = self.affine.c + self.affine.a * (np.arange(width) + 0.5)
+        y = self.affine.f + self.affine.e * (np.arange(height) + 0.5)
+        return x, y
+
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """Give float32 (height, width, band) vectors, NaN at nodata."""
+        values = dequantize(self.values) if self.values.dtype == np.int8 else self.values
+        vectors = np.moveaxis(values.astype(np.float32, copy=False), 0, -1)
+        return np.where(self.valid[..., None], vectors, np.float32(np.nan))
+
+
+@dataclass(frozen=True)
+class PixelPoints:
+    """Pixel vectors at listed places, as exported tables hold them.
+
+    Attributes:
+        lon: float64 (n,), degrees.
+        lat: float64 (n,), degrees.
+        x_m: float64 (n,), pixel centre in metres of `epsg`.
+        y_m: float64 (n,).
+        epsg: int32 (n,).
+        vectors: float32 (n, dims); NaN = nodata.
+    """
+
+    lon: npt.NDArray[np.float64]
+    lat: npt.NDArray[np.float64]
+    x_m: npt.NDArray[np.float64]
+    y_m: npt.NDArray[np.float64]
+    epsg: npt.NDArray[np.int32]
+    vectors: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.lon)

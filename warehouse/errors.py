@@ -1,0 +1,83 @@
+"""Errors about settings, source files and stored tables.
+
+Each class takes the culprits as data and builds its own message: what, found, expected, fix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transforms.errors import IsthmusError
+
+
+class SettingsError(IsthmusError):
+    """The settings file cannot be used. Permanent; all problems are listed at once."""
+
+    def __init__(self, path: str, problems: Sequence[str]) -> None:
+        super().__init__(f"{path}: " + "; ".join(problems))
+
+
+class SourceMissingError(IsthmusError):
+    """A source root, index or file is not there. Permanent."""
+
+    def __init__(self, what: str, found: object, expected: object, fix: str) -> None:
+        super().__init__(f"{what}: found {found}, expected {expected}. {fix}")
+
+
+class SourceFormatError(IsthmusError):
+    """A source file is not what its product declares. Permanent: a retry reads the same bytes."""
+
+    def __init__(self, path: str, what: str, found: object, expected: object, fix: str) -> None:
+        super().__init__(f"{path}: {what}: found {found}, expected {expected}. {fix}")
+
+
+class BandCountError(SourceFormatError):
+    """A raster does not have the bands that its product declares."""
+
+    def __init__(self, path: str, found: int, expected: int) -> None:
+        super().__init__(
+            path,
+            "bands",
+            found,
+            expected,
+            "Is this another product? Set it in warehouse/products.toml, or remove the file from the root.",
+        )
+
+
+class SchemaError(IsthmusError):
+    """A table that is about to be written differs from its declared schema. Permanent."""
+
+    def __init__(self, table: str, problems: Sequence[str]) -> None:
+        super().__init__(
+            f"{table}: " + "; ".join(problems) + ". Declare the change in warehouse/schemas.py and raise its version."
+        )
+
+
+class PartitionMissingError(IsthmusError):
+    """A stored partition that is needed does not exist yet."""
+
+    def __init__(self, table: str, key: str) -> None:
+        super().__init__(
+            f"{table}[{key}]: found no such partition, expected one written before. "
+            f"Materialise {table} for this partition first."
+        )
+
+
+class UnknownProductError(IsthmusError):
+    """The settings name a product that the registry does not hold."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"product '{name}': found no entry, expected one of {sorted(known)}. "
+            "Add an entry to warehouse/products.toml or to a [products.<name>] table of the settings file."
+        )
+
+
+class DiskSpaceError(IsthmusError):
+    """Too little room on the disk for what is about to be written."""
+
+    def __init__(self, path: str, free_mb: int, needed_mb: int) -> None:
+        super().__init__(
+            f"{path}: found {free_mb} MB free, expected at least {needed_mb} MB. "
+            "Free some space, or point warehouse.root at another disk."
+        )

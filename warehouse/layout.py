@@ -1,0 +1,79 @@
+"""Table names, partition keys and paths: the grammar of a warehouse folder.
+
+`{root}/{table}/year={year}/shard={shard}/part.parquet`; a table leaves out the levels that it is not
+partitioned by. Evidence cells are `{root}/{table}/year={year}/cell-{hash}.parquet`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from transforms.errors import ShapeError
+
+_TABLE = re.compile(r"^(raw|core|out)_([a-z0-9]+(?:_[a-z0-9]+)*?)__([a-z]+(?:_[a-z]+)*)$")
+_SHARD = re.compile(r"^[A-Za-z0-9_.-]+$")
+PART_FILE = "part.parquet"
+
+
+@dataclass(frozen=True, order=True)
+class PartitionKey:
+    """Which partition of a table; None where the table is not partitioned by that level."""
+
+    year: int | None = None
+    shard: str | None = None
+
+    def __str__(self) -> str:
+        return "|".join(str(part) for part in (self.year, self.shard) if part is not None) or "all"
+
+    def folder(self) -> Path:
+        """Give the Hive-style path of the partition below its table."""
+        path = Path()
+        if self.year is not None:
+            path /= f"year={self.year}"
+        if self.shard is not None:
+            path /= f"shard={self.shard}"
+        return path
+
+
+ALL = PartitionKey()
+
+
+def check_table_name(table: str) -> str:
+    """Return the name if it follows `{raw|core|out}_{source}__{grain}`.
+
+    Raises:
+        ShapeError: it does not.
+    """
+    if not _TABLE.match(table):
+        raise ShapeError("table name", table, "{raw|core|out}_{source}__{grain}", "Rename the product or table.")
+    return table
+
+
+def check_shard_key(shard: str) -> str:
+    """Return the shard key if it is safe as a folder name and as a Dagster partition key.
+
+    Raises:
+        ShapeError: it is not.
+    """
+    if not _SHARD.match(shard):
+        raise ShapeError("shard key", repr(shard), _SHARD.pattern, "Rename the region or source file.")
+    return shard
+
+
+def partition_path(root: Path, table: str, key: PartitionKey) -> Path:
+    """Give the file of a partition."""
+    return root / check_table_name(table) / key.folder() / PART_FILE
+
+
+def cell_path(root: Path, table: str, year: int, cell: str) -> Path:
+    """Give the file of one evidence cell, named by the hash of its definition."""
+    return root / check_table_name(table) / f"year={year}" / f"cell-{cell}.parquet"
+
+
+def parse_partition(path: Path) -> PartitionKey:
+    """Read the key back from a partition's path (the inverse of `PartitionKey.folder`)."""
+    values = dict(part.split("=", 1) for part in path.parts if "=" in part)
+    year = values.get("year")
+    return PartitionKey(int(year) if year is not None else None, values.get("shard"))

@@ -1,0 +1,127 @@
+"""The registry of embedding products.
+
+Belongs here: the declared facts of a product and how to look one up. Does not: reading the product's files
+(`warehouse/sources/`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from warehouse.errors import UnknownProductError
+
+Grain = Literal["patch", "pixel"]
+Layout = Literal["aef_cog", "pixel_geotiff", "pixel_table", "eg_geoparquet", "patch_geoparquet"]
+
+#: Which layouts serve which grain.
+PIXEL_LAYOUTS: tuple[Layout, ...] = ("aef_cog", "pixel_geotiff", "pixel_table")
+PATCH_LAYOUTS: tuple[Layout, ...] = ("eg_geoparquet", "patch_geoparquet")
+
+
+class Product(BaseModel):
+    """What a file must be to be read as this product.
+
+    Attributes:
+        name: key of the registry entry; part of table names.
+        grain: one vector per `patch` or per `pixel`.
+        layout: which source client reads it.
+        dims: length of a vector.
+        pixel_m: pixel pitch in metres (pixel products).
+        patch_m: footprint side in metres (patch products; point files get a box of this side).
+        quantisation: `signed_square_127.5` (int8 codes) or `none` (float32).
+        nodata: stored code that means nodata, for quantised products.
+        vector_column: list column that holds the vector.
+        vector_columns: format of one column per dimension, e.g. `A{:02d}`; instead of `vector_column`.
+        id_column: column with the producer's id, kept as `source_id`.
+        geometry_column: geometry of a patch file; None = the file's primary geometry.
+        context_m: how far around its footprint the model looked; least buffer between train and test.
+        bytes_per_value: bytes that one stored dimension costs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    producer: str
+    model: str
+    grid_version: str
+    grain: Grain
+    layout: Layout
+    dims: int = Field(gt=0)
+    pixel_m: float | None = None
+    patch_m: float | None = None
+    years: tuple[int, ...] = ()
+    quantisation: Literal["signed_square_127.5", "none"] = "none"
+    nodata: int | None = None
+    vector_column: str = "embedding"
+    vector_columns: str | None = None
+    id_column: str | None = None
+    geometry_column: str | None = None
+    context_m: float = 0.0
+    bytes_per_value: int = 4
+    licence: str
+    attribution: str
+
+    @model_validator(mode="after")
+    def _check_grain(self) -> Product:
+        allowed = PIXEL_LAYOUTS if self.grain == "pixel" else PATCH_LAYOUTS
+        if self.layout not in allowed:
+            raise ValueError(f"layout '{self.layout}' does not serve grain '{self.grain}'; allowed: {allowed}")
+        if self.grain == "patch" and self.patch_m is None:
+            raise ValueError("a patch product needs patch_m, the side of a footprint in metres")
+        if self.grain == "pixel" and self.pixel_m is None:
+            raise ValueError("a pixel product needs pixel_m, the pixel pitch in metres")
+        return self
+
+    @property
+    def is_quantised(self) -> bool:
+        """Tell whether stored values are int8 codes."""
+        return self.quantisation != "none"
+
+    @property
+    def bytes_per_km2(self) -> float:
+        """Bytes of stored vectors per square kilometre of ground, one layer, uncompressed.
+
+        Earth Genome's two lattices cover the ground twice; other patch products once.
+        """
+        size = self.dims * self.bytes_per_value
+        if self.grain == "pixel":
+            assert self.pixel_m is not None
+            return size * 1e6 / self.pixel_m**2
+        assert self.patch_m is not None
+        layers = 2 if self.layout == "eg_geoparquet" else 1
+        return layers * size * 1e6 / self.patch_m**2
+
+
+def load_registry(extra: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Product]:
+    """Read `warehouse/products.toml` and add the entries of a settings file, which win.
+
+    Args:
+        extra: tables of the settings file, by product name.
+
+    Returns:
+        Product by name.
+
+    Raises:
+        pydantic.ValidationError: an entry has unknown fields or impossible values.
+    """
+    with (Path(__file__).parent / "products.toml").open("rb") as file:
+        entries: dict[str, Mapping[str, Any]] = dict(tomllib.load(file))
+    entries.update(extra or {})
+    return {name: Product(name=name, **entry) for name, entry in entries.items()}
+
+
+def find_product(registry: Mapping[str, Product], name: str) -> Product:
+    """Look a product up.
+
+    Raises:
+        UnknownProductError: no such entry; the message lists those that exist.
+    """
+    if name not in registry:
+        raise UnknownProductError(name, list(registry))
+    return registry[name]

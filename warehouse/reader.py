@@ -1,0 +1,121 @@
+"""Reading partitions by table name and key.
+
+Belongs here: finding and reading stored files into Arrow. Does not: SQL (`catalog.py`), source files
+(`sources/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.errors import PartitionMissingError
+from warehouse.layout import PART_FILE, PartitionKey, check_table_name, parse_partition, partition_path
+from warehouse.provenance import decode_footer
+from warehouse.schemas import TableSpec
+
+
+def has_partition(root: Path, table: str, key: PartitionKey) -> bool:
+    """Tell whether a partition is stored."""
+    return partition_path(root, table, key).is_file()
+
+
+def list_partitions(root: Path, table: str) -> list[PartitionKey]:
+    """List the stored partitions of a table, sorted."""
+    folder = root / check_table_name(table)
+    return sorted(
+        (parse_partition(path.relative_to(folder)) for path in folder.glob(f"**/{PART_FILE}")), key=str
+    )
+
+
+def read_partition(
+    root: Path, spec: TableSpec, key: PartitionKey, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Read one partition.
+
+    Args:
+        root: the warehouse.
+        spec: the table.
+        key: the partition.
+        columns: names to read; None = all declared ones.
+
+    Returns:
+        Arrow table with the declared columns, in stored order.
+
+    Raises:
+        PartitionMissingError: it is not stored.
+    """
+    path = partition_path(root, spec.name, key)
+    if not path.is_file():
+        raise PartitionMissingError(spec.name, str(key))
+    return _read_file(path, spec, columns)
+
+
+def read_partitions(
+    root: Path, spec: TableSpec, keys: Iterable[PartitionKey], columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Read partitions into one table, with `year` and `shard` columns where the table is partitioned by them.
+
+    Returns:
+        Arrow table; empty (with the right types) where `keys` is empty.
+
+    Raises:
+        PartitionMissingError: one of them is not stored.
+    """
+    names = list(columns) if columns is not None else spec.schema.names
+    tables = [_with_key(read_partition(root, spec, key, names), spec, key) for key in keys]
+    if not tables:
+        empty = pa.table({name: pa.array([], spec.schema.field(name).type) for name in names})
+        return _with_key(empty, spec, PartitionKey(0, ""))
+    return pa.concat_tables(tables)
+
+
+def read_cells(root: Path, spec: TableSpec, year: int) -> pa.Table:
+    """Read all evidence cells of a year (empty where there are none)."""
+    files = sorted((root / spec.name / f"year={year}").glob("cell-*.parquet"))
+    tables = [_read_file(path, spec, None) for path in files]
+    return pa.concat_tables(tables) if tables else spec.schema.empty_table()
+
+
+def read_footer(path: Path) -> dict[str, Any]:
+    """Read the provenance record of a stored file."""
+    return decode_footer(pq.read_schema(path).metadata)
+
+
+def vectors(table: pa.Table, column: str) -> npt.NDArray[Any]:
+    """Give a fixed-size list column as a 2-D array (n, dims); float columns get NaN rows for null vectors.
+
+    Elements keep their stored order: the list is never exploded.
+    """
+    array = table[column].combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], table.schema.field(column).type)
+    dims = array.type.list_size
+    if array.null_count:
+        filled = np.full((len(array), dims), np.nan, dtype=np.float32)
+        present = np.asarray(array.is_valid())
+        filled[present] = array.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, dims)
+        return filled
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, dims)
+
+
+def _read_file(path: Path, spec: TableSpec, columns: Sequence[str] | None) -> pa.Table:
+    # ParquetFile rather than a dataset: a dataset would add the path's Hive keys as columns
+    names = list(columns) if columns is not None else spec.schema.names
+    table = pq.ParquetFile(path).read(columns=names)
+    wanted = pa.schema([spec.schema.field(name) for name in names])
+    return table.select(names).replace_schema_metadata(None).cast(wanted)
+
+
+def _with_key(table: pa.Table, spec: TableSpec, key: PartitionKey) -> pa.Table:
+    if "year" in spec.partition_by:
+        table = table.append_column("year", pa.array(np.full(table.num_rows, key.year, np.int32)))
+    if "shard" in spec.partition_by:
+        table = table.append_column("shard", pa.array([key.shard] * table.num_rows, pa.string()))
+    return table

@@ -1,0 +1,182 @@
+"""Writing partitions: checked against the declared schema, atomic, GeoParquet where there is geometry.
+
+Belongs here: file encoding and atomic replacement. Does not: paths (`layout.py`), what the rows mean.
+One file per partition is written beside its target and renamed: a killed run leaves the old partition or the
+new one, never half.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from warehouse.errors import SchemaError
+from warehouse.provenance import FOOTER_KEY, Provenance, encode_footer
+from warehouse.schemas import SCHEMA_VERSION, TableSpec
+
+#: Rows of a row group. See docs/adr/0003-parquet-layout.md.
+ROW_GROUP_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class WrittenPartition:
+    """What was written."""
+
+    path: Path
+    rows: int
+    bytes: int
+
+
+@dataclass
+class PartitionWriter:
+    """Takes tables of one partition, one row group or more each; made by `open_partition`."""
+
+    spec: TableSpec
+    file: pq.ParquetWriter
+    rows: int = 0
+    _bounds: list[float] = field(default_factory=list)
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows, sorted among themselves in the table's order.
+
+        Raises:
+            SchemaError: columns or types differ from the declared schema.
+        """
+        check_schema(self.spec, table)
+        if table.num_rows == 0:
+            return
+        ordered = table.select(self.spec.schema.names).sort_by([(name, "ascending") for name in self.spec.sort_by])
+        if self.spec.geometry is not None:
+            ordered, bounds = _encode_geometry(ordered)
+            self._bounds += bounds
+        self.file.write_table(ordered.replace_schema_metadata(None), row_group_size=ROW_GROUP_ROWS)
+        self.rows += table.num_rows
+
+    def finish_geometry(self) -> None:
+        """Put the geo record of all rows into the footer."""
+        if self.spec.geometry is not None:
+            corners = np.array(self._bounds).reshape(-1, 4) if self._bounds else np.empty((0, 4))
+            record = _geo_metadata(self.spec, corners)
+            self.file.add_key_value_metadata({"geo": record.decode()})
+
+
+@contextlib.contextmanager
+def open_partition(path: Path, spec: TableSpec, provenance: Provenance) -> Iterator[PartitionWriter]:
+    """Write a partition in pieces; nothing is visible before the block ends without an error.
+
+    Args:
+        path: target file.
+        spec: the table.
+        provenance: goes into the footer.
+
+    Yields:
+        A writer of tables with the declared columns.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the leading dot keeps readers' globs (part*, cell-*) and DuckDB away from unfinished files
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    schema = stored_schema(spec).with_metadata({FOOTER_KEY: encode_footer(spec.name, SCHEMA_VERSION, provenance)})
+    try:
+        with pq.ParquetWriter(temporary, schema, **_encodings(spec)) as file:
+            writer = PartitionWriter(spec, file)
+            yield writer
+            writer.finish_geometry()
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(path: Path, spec: TableSpec, table: pa.Table, provenance: Provenance) -> WrittenPartition:
+    """Write a whole partition at once.
+
+    Raises:
+        SchemaError: columns or types differ from the declared schema; nothing is written.
+    """
+    check_schema(spec, table)
+    with open_partition(path, spec, provenance) as writer:
+        writer.write(table)
+    return WrittenPartition(path, writer.rows, path.stat().st_size)
+
+
+def check_schema(spec: TableSpec, table: pa.Table) -> None:
+    """Compare a table with its declaration, all differences at once.
+
+    Raises:
+        SchemaError: a column is missing, unknown or of another type.
+    """
+    problems = []
+    for column in spec.schema:
+        index = table.schema.get_field_index(column.name)
+        if index < 0:
+            problems.append(f"column '{column.name}' is missing, expected {column.type}")
+        elif table.schema.field(index).type != column.type:
+            found = table.schema.field(index).type
+            problems.append(f"column '{column.name}': found {found}, expected {column.type}")
+    unknown = sorted(set(table.column_names) - set(spec.schema.names))
+    if unknown:
+        problems.append(f"found unknown columns {unknown}")
+    if problems:
+        raise SchemaError(spec.name, problems)
+
+
+def stored_schema(spec: TableSpec) -> pa.Schema:
+    """Give the schema on disk: the declared one, and a `bbox` covering beside polygons (GeoParquet 1.1)."""
+    if spec.geometry != "Polygon":
+        return spec.schema
+    corner = [pa.field(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")]
+    return spec.schema.append(pa.field("bbox", pa.struct(corner)))
+
+
+def _encode_geometry(table: pa.Table) -> tuple[pa.Table, list[float]]:
+    """Add the bbox column that `stored_schema` declares, and give the bounds of all rows."""
+    geometry = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+    bounds = shapely.bounds(geometry)
+    total = [*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)]
+    if shapely.get_type_id(geometry[0]) == shapely.GeometryType.POLYGON:
+        arrays = [pa.array(column) for column in bounds.T]
+        box = pa.StructArray.from_arrays(arrays, names=["xmin", "ymin", "xmax", "ymax"])
+        table = table.append_column("bbox", box)
+    return table, [float(value) for value in total]
+
+
+def _geo_metadata(spec: TableSpec, corners: np.ndarray) -> bytes:
+    """Let geopandas spell the GeoParquet record for this geometry type and extent.
+
+    Rows are written piece by piece, so the record is made from boxes (or points) that span the same extent.
+    """
+    if spec.geometry == "Polygon":
+        shapes = shapely.box(*corners.T)
+    else:
+        shapes = shapely.points(np.concatenate([corners[:, :2], corners[:, 2:]]))
+    frame = geopandas.GeoDataFrame(geometry=geopandas.GeoSeries(shapes, crs="EPSG:4326"))
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, schema_version="1.1.0", write_covering_bbox=spec.geometry == "Polygon")
+    return bytes(pq.read_schema(buffer).metadata[b"geo"])
+
+
+def _encodings(spec: TableSpec) -> dict[str, object]:
+    """Choose encodings: byte-stream split for floats, dictionaries for text only. See the ADR."""
+    floats, texts = [], []
+    for column in stored_schema(spec):
+        kind = column.type
+        if pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type):
+            floats.append(f"{column.name}.list.element")
+        elif pa.types.is_floating(kind):
+            floats.append(column.name)
+        elif pa.types.is_string(kind):
+            texts.append(column.name)
+    return {
+        "compression": "zstd",
+        "use_dictionary": texts or False,
+        "use_byte_stream_split": floats or False,
+    }
