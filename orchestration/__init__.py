@@ -1,0 +1,1 @@
+"""Dagster plumbing and the command line, one concept a file."""

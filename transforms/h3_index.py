@@ -51,3 +51,20 @@ def parents(cell: npt.NDArray[np.uint64], resolution: int) -> npt.NDArray[np.uin
     unused = np.uint64((1 << (3 * (_DIGITS - resolution))) - 1)
     resolution_bits = np.uint64(resolution) << _RESOLUTION_SHIFT
     return (cell & _RESOLUTION_MASK) | resolution_bits | unused
+
+
+def ancestry(lon: npt.ArrayLike, lat: npt.ArrayLike, resolutions: tuple[int, ...]) -> dict[str, npt.NDArray[np.uint64]]:
+    """Give the columns `h3_r{resolution}` of points, all ancestors of one resolution 12 cell.
+
+    One chain for patches and pixels, so that both join: a cell's ancestor need not hold each of its points.
+
+    Args:
+        lon: (n,) degrees.
+        lat: (n,) degrees.
+        resolutions: at most 12 each.
+
+    Returns:
+        uint64 (n,) by column name.
+    """
+    finest = cells(lon, lat, 12)
+    return {f"h3_r{resolution}": parents(finest, resolution) for resolution in resolutions}

@@ -16,10 +16,12 @@ import shapely
 
 FloatArray = npt.NDArray[np.float64]
 
-_BANDS = "CDEFGHJKLMNPQRSTUVWXX"  # 8 degrees each from 80 S; X is 12 degrees high
-_COLUMN_LETTERS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")  # zones 1, 2, 3 modulo 3
-_ROW_LETTERS = "ABCDEFGHJKLMNPQRSTUV"
+MGRS_BANDS = "CDEFGHJKLMNPQRSTUVWXX"  # 8 degrees each from 80 S; X is 12 degrees high
+MGRS_COLUMN_LETTERS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")  # zones 1, 2, 3 modulo 3
+MGRS_ROW_LETTERS = "ABCDEFGHJKLMNPQRSTUV"
 SQUARE_M = 100_000.0
+#: Metres of a degree of latitude where it is shortest (at the equator, WGS 84).
+EARTH_METRES_PER_DEG = 110_574.0
 
 
 @dataclass(frozen=True, order=True)
@@ -127,12 +129,12 @@ def mgrs_squares(lon: npt.ArrayLike, lat: npt.ArrayLike) -> npt.NDArray[np.str_]
 
 def _square_names(epsg: int, x: FloatArray, y: FloatArray, lat: FloatArray) -> npt.NDArray[np.str_]:
     zone = epsg % 100
-    bands = np.array(list(_BANDS))[np.clip(np.floor((lat + 80.0) / 8.0).astype(int), 0, len(_BANDS) - 1)]
-    columns = np.array(list(_COLUMN_LETTERS[(zone - 1) % 3]))
+    bands = np.array(list(MGRS_BANDS))[np.clip(np.floor((lat + 80.0) / 8.0).astype(int), 0, len(MGRS_BANDS) - 1)]
+    columns = np.array(list(MGRS_COLUMN_LETTERS[(zone - 1) % 3]))
     column = columns[np.clip(np.floor(x / SQUARE_M).astype(int) - 1, 0, 7)]
     # rows restart every 2,000 km; even zones begin five letters later
     row_index = (np.floor(y / SQUARE_M).astype(int) + (5 if zone % 2 == 0 else 0)) % 20
-    row = np.array(list(_ROW_LETTERS))[row_index]
+    row = np.array(list(MGRS_ROW_LETTERS))[row_index]
     names: npt.NDArray[np.str_] = np.char.add(np.char.add(f"{zone:02d}", bands), np.char.add(column, row))
     return names
 
@@ -170,3 +172,9 @@ def boxes_to_polygons(boxes: FloatArray, epsg: int) -> npt.NDArray[np.object_]:
     lon, lat = unproject(x.ravel(), y.ravel(), epsg)
     rings = np.stack([lon, lat], axis=-1).reshape(len(boxes), 5, 2)
     return shapely.polygons(rings)
+
+
+def project_bbox(bbox: tuple[float, float, float, float], epsg: int) -> UtmBox:
+    """Give the box in `epsg` that holds a box in degrees (edges are densified, so nothing is cut off)."""
+    west, south, east, north = transformer(4326, epsg).transform_bounds(*bbox, densify_pts=64)
+    return UtmBox(epsg, west, south, east, north)

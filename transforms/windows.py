@@ -38,21 +38,22 @@ class PixelWindow:
         """Outer edges of the window."""
         height, width = self.valid.shape
         west, north = self.affine.c, self.affine.f
-        return UtmBox(
-            self.epsg, west, north + self.affine.e * height, west + self.affine.a * width, north
-        )
+        return UtmBox(self.epsg, west, north + self.affine.e * height, west + self.affine.a * width, north)
 
     def centers(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Give x of the columns (width,) and y of the rows (height,), pixel centres in metres."""
         height, width = self.valid.shape
-        x = self.affine.c + self.affine.a * (np.arange(width) + 0.5)
-        y = self.affine.f + self.affine.e * (np.arange(height) + 0.5)
+        x: npt.NDArray[np.float64] = self.affine.c + self.affine.a * (np.arange(width) + 0.5)
+        y: npt.NDArray[np.float64] = self.affine.f + self.affine.e * (np.arange(height) + 0.5)
         return x, y
 
     def vectors(self) -> npt.NDArray[np.float32]:
         """Give float32 (height, width, band) vectors, NaN at nodata."""
-        values = dequantize(self.values) if self.values.dtype == np.int8 else self.values
-        vectors = np.moveaxis(values.astype(np.float32, copy=False), 0, -1)
+        if self.values.dtype == np.int8:
+            values = dequantize(self.values.astype(np.int8, copy=False))
+        else:
+            values = self.values.astype(np.float32, copy=False)
+        vectors = np.moveaxis(values, 0, -1)
         return np.where(self.valid[..., None], vectors, np.float32(np.nan))
 
 

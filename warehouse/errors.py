@@ -81,3 +81,32 @@ class DiskSpaceError(IsthmusError):
             f"{path}: found {free_mb} MB free, expected at least {needed_mb} MB. "
             "Free some space, or point warehouse.root at another disk."
         )
+
+
+class MissingColumnsError(IsthmusError):
+    """A table lacks columns that its format has. Permanent; all missing columns are listed."""
+
+    def __init__(self, what: str, missing: Sequence[str], found: Sequence[str], fix: str) -> None:
+        names = ", ".join(f"'{name}'" for name in missing)
+        is_one = len(missing) == 1
+        super().__init__(
+            f"{what}: {'column' if is_one else 'columns'} {names} {'is' if is_one else 'are'} missing; "
+            f"found {list(found)}. {fix}"
+        )
+
+
+class SourceContentError(IsthmusError):
+    """The values of a source file break the rules of its product. Permanent; all problems are listed."""
+
+    def __init__(self, path: str, problems: Sequence[str], fix: str) -> None:
+        super().__init__(f"{path}: " + "; ".join(problems) + f". {fix}")
+
+
+class OverlappingSourcesError(IsthmusError):
+    """Two files of one product and year cover the same ground. Permanent."""
+
+    def __init__(self, first: str, second: str, area_km2: float) -> None:
+        super().__init__(
+            f"{first} and {second}: found {area_km2:.2f} km2 that both cover in one year, expected none. "
+            "Was the layer re-issued? Keep the newer file's row in the index and remove the other."
+        )

@@ -27,6 +27,16 @@ class PartitionKey:
     def __str__(self) -> str:
         return "|".join(str(part) for part in (self.year, self.shard) if part is not None) or "all"
 
+    def require_year(self) -> int:
+        """Give the year.
+
+        Raises:
+            ShapeError: the key has none.
+        """
+        if self.year is None:
+            raise ShapeError("partition key", str(self), "a year", "Name the year to compute.")
+        return self.year
+
     def folder(self) -> Path:
         """Give the Hive-style path of the partition below its table."""
         path = Path()

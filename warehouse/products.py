@@ -84,6 +84,16 @@ class Product(BaseModel):
         return self.quantisation != "none"
 
     @property
+    def pixel_column(self) -> str:
+        """Column of `core_{product}__pixels` that holds the vector."""
+        return "embedding_q" if self.is_quantised else "embedding"
+
+    @property
+    def halo_m(self) -> float:
+        """How far around a shard patches are read: two sides, so that border pixels see both neighbours."""
+        return 2 * (self.patch_m or 0.0)
+
+    @property
     def bytes_per_km2(self) -> float:
         """Bytes of stored vectors per square kilometre of ground, one layer, uncompressed.
 

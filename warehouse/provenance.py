@@ -62,7 +62,10 @@ def code_version() -> str:
     if not (root / ".git").exists():
         return package
     answer = subprocess.run(
-        ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
+        ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return f"{package}+{answer.stdout.strip()}" if answer.returncode == 0 else package
 

@@ -29,14 +29,10 @@ def has_partition(root: Path, table: str, key: PartitionKey) -> bool:
 def list_partitions(root: Path, table: str) -> list[PartitionKey]:
     """List the stored partitions of a table, sorted."""
     folder = root / check_table_name(table)
-    return sorted(
-        (parse_partition(path.relative_to(folder)) for path in folder.glob(f"**/{PART_FILE}")), key=str
-    )
+    return sorted((parse_partition(path.relative_to(folder)) for path in folder.glob(f"**/{PART_FILE}")), key=str)
 
 
-def read_partition(
-    root: Path, spec: TableSpec, key: PartitionKey, columns: Sequence[str] | None = None
-) -> pa.Table:
+def read_partition(root: Path, spec: TableSpec, key: PartitionKey, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one partition.
 
     Args:

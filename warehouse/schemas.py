@@ -153,13 +153,10 @@ def _patches(product: Product) -> TableSpec:
         ]
     )
     text = f"One {product.dims}-d vector per unique patch and year of {product.title}."
-    return TableSpec(
-        f"core_{product.name}__patches", schema, ("year", "shard"), ("patch_id",), "Polygon", text
-    )
+    return TableSpec(f"core_{product.name}__patches", schema, ("year", "shard"), ("patch_id",), "Polygon", text)
 
 
 def _pixels(product: Product) -> TableSpec:
-    column = "embedding_q" if product.is_quantised else "embedding"
     schema = pa.schema(
         [
             pa.field("pixel_id", pa.uint64()),
@@ -171,15 +168,13 @@ def _pixels(product: Product) -> TableSpec:
             *_H3_PIXEL,
             pa.field("in_sample", pa.bool_()),
             pa.field("window", pa.string()),
-            pa.field(column, vector_type(product.dims, is_quantised=product.is_quantised)),
+            pa.field(product.pixel_column, vector_type(product.dims, is_quantised=product.is_quantised)),
             _SIMULATED,
             _WKB,
         ]
     )
     text = f"One {product.dims}-d vector per kept pixel and year of {product.title}."
-    return TableSpec(
-        f"core_{product.name}__pixels", schema, ("year", "shard"), ("pixel_id",), "Point", text
-    )
+    return TableSpec(f"core_{product.name}__pixels", schema, ("year", "shard"), ("pixel_id",), "Point", text)
 
 
 def _label_pixels(label: str) -> TableSpec:
@@ -241,9 +236,7 @@ def _pooled(product: Product) -> TableSpec:
         ]
     )
     text = f"Pixels of {product.title} pooled per patch, one column per operator."
-    return TableSpec(
-        f"out_patch__{product.name}_pooled", schema, ("year", "shard"), ("patch_id",), None, text
-    )
+    return TableSpec(f"out_patch__{product.name}_pooled", schema, ("year", "shard"), ("patch_id",), None, text)
 
 
 def _upsampled(product: Product) -> TableSpec:

@@ -206,9 +206,7 @@ class LimitSettings(_Strict):
 class Settings(BaseSettings):
     """Everything that a run needs to know. See `examples/*.toml`."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="ISTHMUS_", env_nested_delimiter="__"
-    )
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="ISTHMUS_", env_nested_delimiter="__")
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     years: tuple[int, ...] = Field(min_length=1)
@@ -337,18 +335,13 @@ def _anchor(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(
         update={
             "sources": {
-                name: source.model_copy(
-                    update={"root": absolute(source.root), "index": absolute(source.index)}
-                )
+                name: source.model_copy(update={"root": absolute(source.root), "index": absolute(source.index)})
                 for name, source in settings.sources.items()
             },
             "labels": {
-                name: label.model_copy(update={"path": absolute(label.path)})
-                for name, label in settings.labels.items()
+                name: label.model_copy(update={"path": absolute(label.path)}) for name, label in settings.labels.items()
             },
             "warehouse": settings.warehouse.model_copy(update={"root": absolute(settings.warehouse.root)}),
-            "dagster": settings.dagster.model_copy(
-                update={"instance": absolute(settings.dagster.instance)}
-            ),
+            "dagster": settings.dagster.model_copy(update={"instance": absolute(settings.dagster.instance)}),
         }
     )

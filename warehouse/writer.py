@@ -42,6 +42,7 @@ class PartitionWriter:
     """Takes tables of one partition, one row group or more each; made by `open_partition`."""
 
     spec: TableSpec
+    path: Path
     file: pq.ParquetWriter
     rows: int = 0
     _bounds: list[float] = field(default_factory=list)
@@ -61,6 +62,10 @@ class PartitionWriter:
             self._bounds += bounds
         self.file.write_table(ordered.replace_schema_metadata(None), row_group_size=ROW_GROUP_ROWS)
         self.rows += table.num_rows
+
+    def written(self) -> WrittenPartition:
+        """Say what was written; to be asked after the block has ended."""
+        return WrittenPartition(self.path, self.rows, self.path.stat().st_size)
 
     def finish_geometry(self) -> None:
         """Put the geo record of all rows into the footer."""
@@ -88,7 +93,7 @@ def open_partition(path: Path, spec: TableSpec, provenance: Provenance) -> Itera
     schema = stored_schema(spec).with_metadata({FOOTER_KEY: encode_footer(spec.name, SCHEMA_VERSION, provenance)})
     try:
         with pq.ParquetWriter(temporary, schema, **_encodings(spec)) as file:
-            writer = PartitionWriter(spec, file)
+            writer = PartitionWriter(spec, path, file)
             yield writer
             writer.finish_geometry()
         os.replace(temporary, path)
@@ -105,7 +110,7 @@ def write_table(path: Path, spec: TableSpec, table: pa.Table, provenance: Proven
     check_schema(spec, table)
     with open_partition(path, spec, provenance) as writer:
         writer.write(table)
-    return WrittenPartition(path, writer.rows, path.stat().st_size)
+    return writer.written()
 
 
 def check_schema(spec: TableSpec, table: pa.Table) -> None:

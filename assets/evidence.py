@@ -1,0 +1,109 @@
+"""`out_probe__*`: folds, scores, confusions per block, held-out maps, and the contrasts that answer the questions.
+
+Source: all derived tables of one embedding year. Grain: year; each evaluation cell (task x scheme x arm) is one
+file named by the hash of its definition. Everything fitted is fitted inside the training fold.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import dagster as dg
+
+from orchestration.partitions import YEAR_OF_PAIR, YEARS, read_key
+from orchestration.resources import WarehouseResource
+from orchestration.results import Stopwatch, describe_written
+from warehouse.contrasts import make_contrasts
+from warehouse.layout import PartitionKey
+from warehouse.store import Warehouse, any_simulated
+from warehouse.study import make_folds, run_study
+from warehouse.writer import WrittenPartition
+
+_CELL_TABLES = ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions")
+
+
+def write_folds(warehouse: Warehouse, key: PartitionKey) -> WrittenPartition:
+    """Plan and write the folds of one year."""
+    rows = make_folds(warehouse, key.require_year())
+    provenance = warehouse.derived_provenance(
+        ["core_label__patches", "core_label__pixels"], is_simulated=any_simulated(warehouse)
+    )
+    return warehouse.write("out_probe__folds", key, rows, provenance)
+
+
+def write_cells(warehouse: Warehouse, key: PartitionKey, report: Callable[[str], None]) -> dict[str, int]:
+    """Run and write all cells of one year."""
+    return run_study(warehouse, key.require_year(), report)
+
+
+def write_contrasts(warehouse: Warehouse, key: PartitionKey) -> WrittenPartition:
+    """Compare the arms of one year with the native ones and write the verdicts."""
+    rows = make_contrasts(warehouse, key.require_year())
+    provenance = warehouse.derived_provenance(["out_probe__confusions"], is_simulated=any_simulated(warehouse))
+    return warehouse.write("out_probe__contrasts", key, rows, provenance)
+
+
+def build_folds_asset(label_tables: Sequence[str]) -> dg.AssetsDefinition:
+    """Declare the folds."""
+
+    @dg.asset(
+        name="out_probe__folds",
+        deps=[dg.AssetDep(table, partition_mapping=dg.AllPartitionMapping()) for table in label_tables],
+        partitions_def=YEARS,
+        group_name="6_evidence",
+        description="Which fold, block and buffer every patch and pixel belongs to; shared by both grains.",
+        kinds={"parquet"},
+    )
+    def folds(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+        watch = Stopwatch()
+        return describe_written(write_folds(isthmus.open(), read_key(context)), watch)
+
+    return folds
+
+
+def build_cells_asset(feature_tables: Sequence[str]) -> dg.AssetsDefinition:
+    """Declare scores, confusions and held-out maps: one fit feeds all three."""
+    upstream: list[dg.AssetDep | str] = ["out_probe__folds"]
+    upstream += [dg.AssetDep(table, partition_mapping=YEAR_OF_PAIR) for table in feature_tables]
+    texts = {
+        "out_probe__metrics": "One row per arm, probe, fold and metric; failed cells are rows with a status.",
+        "out_probe__confusions": "Confusion counts per spatial block: every metric and interval can be redone.",
+        "out_probe__predictions": "Held-out predictions at the pixels of the kept windows, for maps.",
+    }
+
+    @dg.multi_asset(
+        name="out_probe__cells",
+        specs=[
+            dg.AssetSpec(table, deps=upstream, group_name="6_evidence", description=texts[table], kinds={"parquet"})
+            for table in _CELL_TABLES
+        ],
+        partitions_def=YEARS,
+    )
+    def cells(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> Iterator[dg.MaterializeResult]:
+        watch = Stopwatch()
+        rows = write_cells(isthmus.open(), read_key(context), context.log.info)
+        for table in _CELL_TABLES:
+            metadata = {"dagster/row_count": rows.get(table, 0), "seconds": round(watch.seconds(), 3)}
+            yield dg.MaterializeResult(asset_key=table, metadata=metadata)
+
+    return cells
+
+
+def build_contrasts_asset() -> dg.AssetsDefinition:
+    """Declare the contrasts."""
+
+    @dg.asset(
+        name="out_probe__contrasts",
+        deps=["out_probe__confusions"],
+        partitions_def=YEARS,
+        group_name="6_evidence",
+        description="Arm minus native with the paired block interval and the verdict: the answers.",
+        kinds={"parquet"},
+    )
+    def contrasts(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+        watch = Stopwatch()
+        warehouse, key = isthmus.open(), read_key(context)
+        written = write_contrasts(warehouse, key)
+        verdicts = warehouse.read("out_probe__contrasts", key, ["question", "arm", "verdict", "is_primary"])
+        answers = {row["question"]: row["verdict"] for row in verdicts.to_pylist() if row["is_primary"]}
+        return describe_written(written, watch, extra=answers)
+
+    return contrasts

@@ -1,0 +1,67 @@
+"""`out_patch__{product}_pooled`: pixels of a footprint as one vector, one column per pooling operator.
+
+Source: the pixel product's own files (rasters, by exact area shares) or its stored pixels (tables, by centre).
+Grain: patch x year. Pixels are read around the shard's border as well, so border patches are whole.
+"""
+
+import dagster as dg
+
+from orchestration.partitions import SHARD_OF_PAIR, YEAR_SHARDS, read_key
+from orchestration.resources import WarehouseResource
+from orchestration.results import Stopwatch, describe_written
+from transforms.pooled_rows import RasterPooling, pool_listed_pixels, pooled_table
+from warehouse.fields import read_pixel_vectors, read_spine
+from warehouse.layout import PartitionKey
+from warehouse.previews import preview_partition
+from warehouse.products import Product
+from warehouse.sources import open_pixel_source
+from warehouse.sources.pixel_table import PixelTableSource
+from warehouse.store import Warehouse
+from warehouse.writer import WrittenPartition
+
+
+def pool_shard(warehouse: Warehouse, product: Product, key: PartitionKey) -> WrittenPartition:
+    """Pool the pixels of one year into the patches of one shard, in one pass over the blocks."""
+    spine = read_spine(warehouse, key.shard)
+    owner = warehouse.owner_rule(str(key.shard))
+    index = warehouse.index_rows(product, key.year, owner.shard.bbox)
+    source = open_pixel_source(product, warehouse.source(product.name), index)
+    if isinstance(source, PixelTableSource):
+        keys = warehouse.partitions(f"core_{product.name}__pixels", year=key.year)
+        places, vectors, _ = read_pixel_vectors(warehouse, product, keys)
+        pooled = pool_listed_pixels(spine, places.lon, places.lat, vectors)
+    else:
+        pooling = RasterPooling(spine, product.dims)
+        for window in source.iter_blocks(key.require_year(), pooling.boxes(), warehouse.settings.limits.block_px):
+            pooling.add(window)
+        pooled = pooling.finish()
+    is_simulated = warehouse.is_simulated(index)
+    rows = pooled_table(spine, pooled, product.name, product.dims, is_simulated=is_simulated)
+    provenance = warehouse.product_provenance(
+        product, warehouse.source_files(index), is_simulated=is_simulated, inputs=["core_grid__patches"]
+    )
+    return warehouse.write(f"out_patch__{product.name}_pooled", key, rows, provenance)
+
+
+def build_pooled_asset(product: Product) -> dg.AssetsDefinition:
+    """Declare the pooled table of one pixel product."""
+    table = f"out_patch__{product.name}_pooled"
+
+    @dg.asset(
+        name=table,
+        deps=[
+            f"core_{product.name}__pixels",
+            dg.AssetDep("core_grid__patches", partition_mapping=SHARD_OF_PAIR),
+        ],
+        partitions_def=YEAR_SHARDS,
+        group_name="5_derived",
+        description=f"Question 1: pixels of {product.title} pooled per patch, one column per operator.",
+        kinds={"parquet"},
+    )
+    def pooled(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+        watch = Stopwatch()
+        warehouse, key = isthmus.open(), read_key(context)
+        written = pool_shard(warehouse, product, key)
+        return describe_written(written, watch, preview_png=preview_partition(warehouse, table, key, "mean_length"))
+
+    return pooled

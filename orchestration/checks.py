@@ -1,0 +1,89 @@
+"""Asset checks: SQL that returns failing rows, shown in the UI beside the asset that they judge.
+
+Belongs here: which check judges which table, and which ones block. Does not: the SQL (`sql/checks/`).
+
+Checks look at whole tables, so they are not partitioned. The pipeline runs them once, after everything is
+derived and before anything is evaluated; the UI runs an asset's checks whenever it materialises the asset.
+"""
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from orchestration.resources import WarehouseResource
+from warehouse.catalog import open_catalog
+from warehouse.checks_sql import CheckResult, run_checks
+from warehouse.store import Warehouse
+
+
+@dataclass(frozen=True)
+class CheckRule:
+    """Which table a check judges.
+
+    Attributes:
+        name: file in `sql/checks`.
+        table: the table, with `{pixels}`, `{patches}`, `{label}` for the compared products and label source.
+        blocking: True where a failing row makes every number after it worthless.
+    """
+
+    name: str
+    table: str
+    blocking: bool
+
+
+RULES = (
+    CheckRule("unit_norm", "core_{pixels}__pixels", blocking=True),
+    CheckRule("nodata_all_or_none", "core_{pixels}__pixels", blocking=True),
+    CheckRule("patch_in_two_shards", "core_grid__patches", blocking=True),
+    CheckRule("duplicate_patch_ids", "core_{patches}__patches", blocking=True),
+    CheckRule("patches_missing_from_spine", "core_{patches}__patches", blocking=True),
+    CheckRule("row_count_within_expected", "core_{patches}__patches", blocking=False),
+    CheckRule("pooled_without_patch", "out_patch__{pixels}_pooled", blocking=True),
+    CheckRule("label_coverage", "core_label_{label}__pixels", blocking=False),
+    CheckRule("fold_shared_by_both_grains", "out_probe__folds", blocking=True),
+    CheckRule("simulated_flag_consistent", "out_probe__metrics", blocking=True),
+    CheckRule("contrasts_match_confusions", "out_probe__contrasts", blocking=True),
+    CheckRule("one_verdict_per_question", "out_probe__contrasts", blocking=True),
+)
+
+
+def build_checks(warehouse: Warehouse, tables: set[str]) -> list[dg.AssetChecksDefinition]:
+    """Declare the checks whose table is among the assets of the settings."""
+    settings = warehouse.settings
+    names = {
+        "pixels": settings.compare.pixels,
+        "patches": settings.compare.patches,
+        "label": settings.evaluate.label if settings.evaluate is not None else None,
+    }
+    placed = [(rule, rule.table.format(**names)) for rule in RULES]
+    return [_build_check(rule, table) for rule, table in placed if table in tables]
+
+
+def _build_check(rule: CheckRule, table: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        name=rule.name,
+        asset=dg.AssetKey(table),
+        blocking=rule.blocking,
+        description=f"sql/checks/{rule.name}.sql returns no rows.",
+    )
+    def check(isthmus: WarehouseResource) -> dg.AssetCheckResult:
+        warehouse = isthmus.open()
+        with open_catalog(warehouse.root, warehouse.specs, warehouse.settings.compare) as connection:
+            (result,) = run_checks(connection, [rule.name])
+        return _describe(result, rule.blocking)
+
+    return check
+
+
+def _describe(result: CheckResult, blocking: bool) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=result.n_failing == 0,
+        severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "rule": result.purpose,
+            "failing_rows": result.n_failing,
+            "first_failing_rows": dg.MetadataValue.json(
+                [{name: str(value) for name, value in row.items()} for row in result.sample.to_pylist()]
+            ),
+        },
+    )

@@ -1,0 +1,88 @@
+"""The code location: everything that Dagster sees, for one settings file.
+
+Belongs here: putting assets, checks, jobs, sensors and resources together. Does not: any of their bodies.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from assets.answers import build_answer_assets
+from assets.evidence import build_cells_asset, build_contrasts_asset, build_folds_asset
+from assets.grid import build_shards_asset, build_spine_asset
+from assets.labels import build_patch_label_asset, build_pixel_label_asset
+from assets.patches import build_patches_asset
+from assets.pixels import build_pixels_asset
+from assets.pooled import build_pooled_asset
+from assets.release_index import build_index_asset
+from assets.upsampled import build_upsampled_asset
+from orchestration.checks import build_checks
+from orchestration.jobs import build_jobs
+from orchestration.resources import WarehouseResource
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
+
+#: Environment variable with the settings file of a code location.
+CONFIG_VARIABLE = "ISTHMUS_CONFIG"
+DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "examples" / "demo.toml"
+
+
+def build_defs(config: Path | str | None = None, **overrides: object) -> dg.Definitions:
+    """Build the code location of one settings file.
+
+    Args:
+        config: settings file; None = the one that ISTHMUS_CONFIG names, else the demo's.
+        overrides: arguments of `dagster.Definitions` to replace, e.g. `resources`, for tests.
+    """
+    path = Path(config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+    warehouse = Warehouse(load_settings(path))
+    assets = build_assets(warehouse)
+    tables = {key.to_user_string() for asset in assets for key in asset.keys}
+    checks = build_checks(warehouse, tables)
+    parts: dict[str, object] = {
+        "assets": assets,
+        "asset_checks": checks,
+        "jobs": build_jobs(assets, checks),
+        "resources": {"isthmus": WarehouseResource(config=str(path.resolve()))},
+    }
+    return dg.Definitions(**{**parts, **overrides})  # type: ignore[arg-type]  # keyword overrides of any part
+
+
+def build_assets(warehouse: Warehouse) -> list[dg.AssetsDefinition]:
+    """Declare the assets that the products, labels and tasks of the settings ask for."""
+    products = list(warehouse.products.values())
+    pixels, patches = warehouse.pixel_product, warehouse.patch_product
+    assets = [*(build_index_asset(product) for product in products), build_shards_asset(products)]
+    if patches is not None:
+        assets.append(build_spine_asset(patches))
+    for product in products:
+        build = build_patches_asset if product.grain == "patch" else build_pixels_asset
+        assets.append(build(product))
+    labels = []
+    for label in warehouse.settings.labels:
+        if warehouse.labels_pixels(label) and pixels is not None:
+            labels.append(build_pixel_label_asset(label, pixels))
+        if warehouse.labels_patches(label) and patches is not None:
+            labels.append(build_patch_label_asset(label))
+    derived = []
+    if pixels is not None and patches is not None:
+        if warehouse.asks("T1"):
+            derived.append(build_pooled_asset(pixels))
+        if warehouse.asks("T5"):
+            derived.append(build_upsampled_asset(patches, pixels))
+    core = [f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in products]
+    assets += [*labels, *derived]
+    if warehouse.settings.evaluate is not None:
+        assets.append(build_folds_asset([asset.key.to_user_string() for asset in labels]))
+        assets.append(build_cells_asset([*core, *(asset.key.to_user_string() for asset in derived)]))
+        assets += [build_contrasts_asset(), *build_answer_assets()]
+    return assets
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Give Dagster the code location of the settings file that the environment names."""
+    return build_defs()

@@ -1,0 +1,206 @@
+"""Running all jobs of one settings file, in order, in this process.
+
+Belongs here: which job runs for which partition keys, what a failure stops. Does not: the jobs (`jobs.py`),
+printing (`cli.py`). In-process because starting a step in a process of its own costs about 8 s.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration.definitions import CONFIG_VARIABLE, build_defs
+from orchestration.partitions import format_key, seed_partitions
+from warehouse.layout import ALL, PartitionKey
+from warehouse.products import Product
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
+
+#: Template of an instance's configuration.
+_INSTANCE_FILE = Path(__file__).resolve().parent.parent / "dagster.yaml"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of one job.
+
+    Attributes:
+        job: name of the job.
+        key: partition.
+        tables: assets to run; None = all of the job.
+    """
+
+    job: str
+    key: PartitionKey
+    tables: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.job}[{self.key}]"
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """How a step ended.
+
+    Attributes:
+        step: what ran.
+        seconds: how long.
+        problems: messages of what failed; empty where it went well.
+        skipped: True where it was not run, because something before it failed.
+    """
+
+    step: Step
+    seconds: float
+    problems: tuple[str, ...] = ()
+    skipped: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether it ran and went well."""
+        return not self.problems and not self.skipped
+
+
+def open_instance(warehouse: Warehouse, config: Path) -> dg.DagsterInstance:
+    """Open the Dagster instance of a settings file, so that `isthmus ui` shows the same history.
+
+    Sets DAGSTER_HOME and ISTHMUS_CONFIG for this process and its children.
+    """
+    home = warehouse.settings.dagster.instance
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / _INSTANCE_FILE.name).exists():
+        shutil.copyfile(_INSTANCE_FILE, home / _INSTANCE_FILE.name)
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ[CONFIG_VARIABLE] = str(config.resolve())
+    return dg.DagsterInstance.get()
+
+
+class Pipeline:
+    """All jobs of one settings file.
+
+    Args:
+        config: settings file.
+    """
+
+    def __init__(self, config: Path) -> None:
+        self.warehouse = Warehouse(load_settings(config))
+        self._instance = open_instance(self.warehouse, config)
+        self._defs = build_defs(config)
+        jobs = [job.name for job in self._defs.jobs or []]
+        self._jobs = {name: self._defs.resolve_job_def(name) for name in jobs}
+
+    def run(self, started: Callable[[Step], None]) -> Iterator[StepOutcome]:
+        """Run everything; one bad partition leaves the others alone, but stops the answers that need it.
+
+        Args:
+            started: told each step before it runs.
+
+        Yields:
+            The outcome of each step.
+        """
+        plan = self._run(Step("plan", ALL), started)
+        yield plan
+        if not plan.ok:
+            return
+        self._seed()
+        failed: set[PartitionKey] = set()
+        for job in ("grid", "ingest", "label", "derive"):
+            for step in self._steps(job):
+                spoiled = any(key.shard == step.key.shard for key in failed)
+                outcome = StepOutcome(step, 0.0, skipped=True) if spoiled else self._run(step, started)
+                if not outcome.ok:
+                    failed.add(step.key)
+                yield outcome
+        yield from self._answer(bool(failed), started)
+
+    def _answer(self, has_failed: bool, started: Callable[[Step], None]) -> Iterator[StepOutcome]:
+        """Check and evaluate; a verdict from part of the area would look like one from all of it."""
+        answers = [Step("check_tables", ALL), *self._steps("evaluate"), Step("check_evidence", ALL)]
+        for step in [step for step in answers if step.job in self._jobs]:
+            outcome = StepOutcome(step, 0.0, skipped=True) if has_failed else self._run(step, started)
+            has_failed = has_failed or not outcome.ok
+            yield outcome
+        if "publish" in self._jobs:
+            yield self._run(Step("publish", ALL), started)
+
+    def _seed(self) -> None:
+        settings = self.warehouse.settings
+        label_years = {of for label in settings.labels.values() for year, of in label.years.items()}
+        shards = [shard.key for shard in self.warehouse.shards()]
+        seed_partitions(self._instance, years=settings.years, label_years=label_years, shards=shards)
+
+    def _steps(self, job: str) -> list[Step]:
+        """List the partitions of a job that have something to read."""
+        if job not in self._jobs:
+            return []
+        shards = [shard.key for shard in self.warehouse.shards()]
+        settings = self.warehouse.settings
+        if job == "grid":
+            return [Step(job, PartitionKey(shard=shard)) for shard in shards]
+        if job == "label":
+            years = sorted({of for label in settings.labels.values() for of in label.years.values()})
+            return [Step(job, PartitionKey(year, shard)) for year in years for shard in shards]
+        if job == "evaluate":
+            assert settings.evaluate is not None  # the job exists only with it
+            labelled = self.warehouse.label(settings.evaluate.label).years
+            return [Step(job, PartitionKey(year)) for year in settings.years if year in labelled]
+        return self._year_shard_steps(job, shards)
+
+    def _year_shard_steps(self, job: str, shards: Sequence[str]) -> list[Step]:
+        steps = []
+        for year in self.warehouse.settings.years:
+            for shard in shards:
+                here = [p for p in self.warehouse.products.values() if self._has_files(p, year, shard)]
+                tables = _core_tables(here) if job == "ingest" else self._derived_tables(here)
+                if tables:
+                    steps.append(Step(job, PartitionKey(year, shard), tables))
+        return steps
+
+    def _has_files(self, product: Product, year: int, shard: str) -> bool:
+        bbox = self.warehouse.owner_rule(shard).shard.bbox
+        return self.warehouse.index_rows(product, year, bbox).num_rows > 0
+
+    def _derived_tables(self, here: Sequence[Product]) -> tuple[str, ...]:
+        """List what can be derived where these products have files."""
+        pixels, patches = self.warehouse.pixel_product, self.warehouse.patch_product
+        tables = []
+        if pixels in here and patches is not None and self.warehouse.asks("T1"):
+            tables.append(f"out_patch__{pixels.name}_pooled")
+        if pixels in here and patches in here and self.warehouse.asks("T5"):
+            tables.append(f"out_pixel__{patches.name}_upsampled")
+        return tuple(tables)
+
+    def _run(self, step: Step, started: Callable[[Step], None]) -> StepOutcome:
+        started(step)
+        watch = time.perf_counter()
+        result = self._jobs[step.job].execute_in_process(
+            instance=self._instance,
+            partition_key=format_key(step.key),
+            asset_selection=[dg.AssetKey(table) for table in step.tables] if step.tables else None,
+            raise_on_error=False,
+            # run events are in the instance's history; the console shows only what a user must act on
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+        return StepOutcome(step, time.perf_counter() - watch, _problems(result))
+
+
+def _core_tables(products: Sequence[Product]) -> tuple[str, ...]:
+    return tuple(f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in products)
+
+
+def _problems(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
+    """Give the innermost message of each failed step, and the failed blocking checks."""
+    messages = []
+    for event in result.filter_events(lambda event: event.is_step_failure):
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        messages.append(error.message.strip() if error is not None else f"{event.step_key} failed")
+    if not messages and not result.success:
+        messages.append("the run failed; see its log in `isthmus ui`")
+    return tuple(messages)

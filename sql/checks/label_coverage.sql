@@ -1,0 +1,36 @@
+-- purpose: a label source that is used for pixels or for patches covers at least half of them in every shard
+-- grain: one failing row per label source, unit (pixel, patch) and shard below the share
+-- inputs: core_label__pixels, core_label__patches, pair_pixels, core_grid__patches
+with units as (
+    select distinct 'pixel' as unit, shard, pixel_id as unit_id from pair_pixels
+    union all
+    select distinct 'patch' as unit, shard, patch_id as unit_id from core_grid__patches
+),
+labelled as (
+    select distinct 'pixel' as unit, label_source, shard, pixel_id as unit_id
+    from core_label__pixels
+    where label >= 0
+    union all
+    select distinct 'patch' as unit, label_source, shard, patch_id as unit_id
+    from core_label__patches
+    where label >= 0
+),
+sources as (
+    select distinct unit, label_source from labelled
+)
+select
+    sources.label_source,
+    units.unit,
+    units.shard,
+    count(*) as n_units,
+    count(labelled.unit_id) as n_labelled,
+    count(labelled.unit_id) / count(*) as share
+from units
+join sources on sources.unit = units.unit
+left join labelled
+    on labelled.unit = units.unit
+    and labelled.label_source = sources.label_source
+    and labelled.shard = units.shard
+    and labelled.unit_id = units.unit_id
+group by sources.label_source, units.unit, units.shard
+having count(labelled.unit_id) < 0.5 * count(*)

@@ -1,0 +1,208 @@
+"""Every check of sql/checks, on a warehouse that passes and on one that fails."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.warehouse.fake_evidence import write_evidence
+from tests.warehouse.fake_rows import PAIR, SHARDS, YEAR, demo_specs, random_rows, unit_codes, write_rows
+from warehouse.catalog import open_catalog
+from warehouse.checks_sql import SAMPLE_ROWS, check_names, run_checks
+from warehouse.sql_files import SqlFileMissingError
+
+SPECS = demo_specs()
+
+
+def write(root, table, shard=SHARDS[0], year=YEAR, **columns):
+    n = len(next(iter(columns.values())))
+    rng = np.random.default_rng(1)
+    if "embedding_q" in SPECS[table].schema.names and "embedding_q" not in columns:
+        columns["embedding_q"] = unit_codes(n, 64, rng)
+    write_rows(root, SPECS[table], random_rows(SPECS[table], n, rng, **columns), year=year, shard=shard)
+
+
+def run(root, name):
+    with open_catalog(root, SPECS, PAIR) as connection:
+        return run_checks(connection, [name])[0]
+
+
+def replace_code(codes, value):
+    return [[value, *row[1:]] if index == 0 else row for index, row in enumerate(codes)]
+
+
+def good_world(root):
+    """Two shards of patches and pixels that break no rule."""
+    ids = {SHARDS[0]: [1, 2, 3], SHARDS[1]: [4, 5]}
+    columns = {"shard": list(SHARDS), "expected_patches": [3, 2]}
+    write_rows(
+        root, SPECS["core_grid__shards"], random_rows(SPECS["core_grid__shards"], 2, np.random.default_rng(0), **columns)
+    )
+    for shard, patches in ids.items():
+        write(root, "core_grid__patches", shard, patch_id=patches)
+        write(root, "core_eg__patches", shard, patch_id=patches)
+        write(root, "out_patch__aef_pooled", shard, patch_id=patches)
+        write(root, "core_aef__pixels", shard, pixel_id=[10 * p for p in patches])
+        write(root, "core_label_cover__pixels", shard, pixel_id=[10 * p for p in patches], label=[1] * len(patches))
+        write(root, "core_label_cover__patches", shard, patch_id=patches, label=[1] * len(patches))
+    write_folds(root, [(1, 0), (2, 1), (2, 1)])
+    write_evidence(root, np.random.default_rng(0), n_blocks=4)
+
+
+def write_folds(root, block_and_fold, scheme="block"):
+    n = len(block_and_fold)
+    columns = {
+        "unit": ["patch", *["pixel"] * (n - 1)],
+        "scheme": [scheme] * n,
+        "block_id": [b for b, _ in block_and_fold],
+        "fold": [f for _, f in block_and_fold],
+    }
+    write(root, "out_probe__folds", **columns)
+
+
+def lengthen_vector(root):
+    rng = np.random.default_rng(2)
+    write(root, "core_aef__pixels", pixel_id=[10, 20, 30], embedding_q=[[40] * 64, *unit_codes(2, 64, rng)])
+
+
+def store_nodata(root):
+    codes = unit_codes(3, 64, np.random.default_rng(2))
+    write(root, "core_aef__pixels", pixel_id=[10, 20, 30], embedding_q=replace_code(codes, -128))
+
+
+def repeat_patch(root):
+    write(root, "core_eg__patches", SHARDS[1], patch_id=[4, 3])
+
+
+def share_patch(root):
+    write(root, "core_grid__patches", SHARDS[1], patch_id=[4, 5, 3])
+
+
+def lose_place(root):
+    write(root, "core_grid__patches", SHARDS[1], patch_id=[4])
+
+
+def unlabel(root):
+    write(root, "core_label_cover__pixels", pixel_id=[10, 20, 30], label=[1, -1, -1])
+
+
+def hide_simulation(root):
+    write(root, "out_patch__aef_pooled", patch_id=[1, 2, 3], is_simulated=[True, False, True])
+
+
+def hide_simulated_evidence(root):
+    write_evidence(root, np.random.default_rng(0), n_blocks=4, tasks=("T1",), is_simulated=False)
+
+
+def split_block(root):
+    write_folds(root, [(2, 0), (2, 1)])
+
+
+def truncate_shard(root):
+    write(root, "core_eg__patches", patch_id=[1])
+
+
+def answer_twice(root):
+    alter_contrasts(root, "is_primary", [True] * 8)
+
+
+def edit_contrast(root):
+    alter_contrasts(root, "arm_value", [0.5] * 8)
+
+
+def alter_contrasts(root, column, values):
+    spec = SPECS["out_probe__contrasts"]
+    path = root / spec.name / f"year={YEAR}" / "part.parquet"
+    table = pa.parquet.ParquetFile(path).read().replace_schema_metadata(None)
+    index = table.schema.get_field_index(column)
+    altered = table.set_column(index, column, pa.array(values, table.schema.field(column).type))
+    write_rows(root, spec, altered, year=YEAR)
+
+
+FAILURES = {
+    "unit_norm": (lengthen_vector, 1, {"pixel_id": 10}),
+    "nodata_all_or_none": (store_nodata, 1, {"pixel_id": 10, "n_nodata_bands": 1}),
+    "duplicate_patch_ids": (repeat_patch, 1, {"patch_id": 3, "n_rows": 2, "shards": list(SHARDS)}),
+    "patch_in_two_shards": (share_patch, 1, {"patch_id": 3, "shards": list(SHARDS)}),
+    "patches_missing_from_spine": (lose_place, 1, {"patch_id": 5, "shard": SHARDS[1]}),
+    "pooled_without_patch": (lose_place, 1, {"patch_id": 5, "year": YEAR}),
+    "label_coverage": (unlabel, 1, {"unit": "pixel", "shard": SHARDS[0], "n_units": 3, "n_labelled": 1}),
+    "simulated_flag_consistent": (hide_simulation, 1, {"table_name": "pooled", "shard": SHARDS[0]}),
+    "fold_shared_by_both_grains": (split_block, 1, {"block_id": 2, "folds": [0, 1], "units": ["patch", "pixel"]}),
+    "row_count_within_expected": (truncate_shard, 1, {"shard": SHARDS[0], "n_patches": 1, "expected_patches": 3}),
+    "one_verdict_per_question": (answer_twice, 2, {"question": "Q1", "n_primary": 4}),
+    "contrasts_match_confusions": (edit_contrast, 8, {"arm_value": 0.5}),
+}
+
+
+def test_every_check_has_a_failing_fixture():
+    assert sorted(FAILURES) == check_names()
+
+
+@pytest.fixture(scope="module")
+def good_results(tmp_path_factory):
+    root = tmp_path_factory.mktemp("good")
+    good_world(root)
+    with open_catalog(root, SPECS, PAIR) as connection:
+        return {result.name: result for result in run_checks(connection)}
+
+
+@pytest.mark.parametrize("name", check_names())
+def test_a_good_warehouse_passes(good_results, name):
+    result = good_results[name]
+    assert result.is_passed, result.sample.to_pylist()
+    assert result.purpose
+
+
+@pytest.mark.parametrize("name", check_names())
+def test_an_empty_warehouse_passes(tmp_path, name):
+    assert run(tmp_path, name).n_failing == 0
+
+
+@pytest.mark.parametrize("name", sorted(FAILURES))
+def test_a_broken_warehouse_fails(tmp_path, name):
+    good_world(tmp_path)
+    break_world, n_failing, expected = FAILURES[name]
+    break_world(tmp_path)
+    result = run(tmp_path, name)
+    assert result.n_failing == n_failing, result.sample.to_pylist()
+    first = result.sample.to_pylist()[0]
+    assert {key: first[key] for key in expected} == expected
+
+
+def test_evidence_above_simulated_inputs_must_say_so(tmp_path):
+    good_world(tmp_path)
+    hide_simulated_evidence(tmp_path)
+    failing = run(tmp_path, "simulated_flag_consistent").sample.to_pylist()
+    assert {row["table_name"] for row in failing} == {
+        "out_probe__metrics",
+        "out_probe__confusions",
+        "out_probe__contrasts",
+    }
+
+
+def test_random_and_dropped_units_may_share_blocks(tmp_path):
+    write_folds(tmp_path, [(2, 0), (2, 1)], scheme="random")
+    assert run(tmp_path, "fold_shared_by_both_grains").is_passed
+    write_folds(tmp_path, [(2, 0), (2, -1)])
+    assert run(tmp_path, "fold_shared_by_both_grains").is_passed
+
+
+def test_nodata_does_not_hide_in_the_norm(tmp_path):
+    codes = unit_codes(1, 64, np.random.default_rng(2))
+    write(tmp_path, "core_aef__pixels", pixel_id=[1], embedding_q=[[-128] * 64])
+    assert run(tmp_path, "unit_norm").n_failing == 1
+    write(tmp_path, "core_aef__pixels", pixel_id=[1], embedding_q=codes)
+    assert run(tmp_path, "unit_norm").is_passed
+
+
+def test_results_show_a_sample_of_many_failing_rows(tmp_path):
+    write(tmp_path, "core_eg__patches", patch_id=list(range(9)))
+    result = run(tmp_path, "patches_missing_from_spine")
+    assert (result.n_failing, result.sample.num_rows) == (9, SAMPLE_ROWS)
+
+
+def test_unknown_checks_are_refused(tmp_path):
+    with pytest.raises(SqlFileMissingError, match="unit_norm"):
+        run(tmp_path, "no_such_check")

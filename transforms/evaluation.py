@@ -1,0 +1,226 @@
+"""One evaluation cell: cross-validated predictions of an arm, scored per fold and per spatial block.
+
+Belongs here: running a probe over a fold plan, and the rows of `out_probe__*` that come from it. Does not:
+where features come from, files, clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.errors import TooFewUnitsError
+from transforms.folds import FoldPlan, fold_split
+from transforms.metrics import (
+    METRICS,
+    confusion,
+    confusion_by_block,
+    ece,
+    log_loss,
+    per_class_f1,
+    per_class_iou,
+)
+from transforms.probes import PROBES, Probe
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How probes are trained.
+
+    Attributes:
+        c_grid: inverse regularisation strengths of the logistic probe.
+        max_train_units: cap on training units per fold.
+        seed: of draws and probes.
+    """
+
+    c_grid: tuple[float, ...]
+    max_train_units: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class FoldOutcome:
+    """One fold of a cell.
+
+    Attributes:
+        fold: number of the fold.
+        test: int64 (m,) positions of the test units.
+        pred: int16 (m,) predicted class ids.
+        proba: float32 (m, k).
+        n_train: training units used.
+        probe: the fitted probe.
+    """
+
+    fold: int
+    test: npt.NDArray[np.int64]
+    pred: npt.NDArray[np.int16]
+    proba: FloatArray
+    n_train: int
+    probe: Probe
+
+
+@dataclass(frozen=True)
+class CellOutcome:
+    """All folds of a cell, or why there are none.
+
+    Attributes:
+        folds: outcomes, empty where the cell failed.
+        problem: why it failed; empty where it did not.
+    """
+
+    folds: tuple[FoldOutcome, ...]
+    problem: str
+
+
+def run_cell(
+    features: FloatArray,
+    labels: npt.NDArray[np.int16],
+    plan: FoldPlan,
+    probe: str,
+    n_classes: int,
+    settings: ProbeSettings,
+) -> CellOutcome:
+    """Train and test one arm in every fold.
+
+    Everything that is fitted is fitted on the training units of the fold. Where a fold has more than
+    `max_train_units`, a uniform draw is taken, the same for every arm.
+
+    Args:
+        features: float32 (n, d).
+        labels: int16 (n,) class ids, none negative.
+        plan: folds of the n units.
+        probe: key in `probes.PROBES`.
+        n_classes: k.
+        settings: how probes are trained.
+
+    Returns:
+        The outcome; a fold that cannot be run makes the whole cell a failed one, with the reason.
+    """
+    folds = []
+    try:
+        for fold in range(plan.n_folds):
+            train, test = fold_split(plan, fold)
+            train = _draw(train, settings, fold)
+            model = build_probe(probe, n_classes, settings)
+            model.fit(features[train], labels[train], groups=plan.block_id[train])
+            proba = model.predict_proba(features[test])
+            pred = proba.argmax(axis=1).astype(np.int16)
+            folds.append(FoldOutcome(fold, test, pred, proba, len(train), model))
+    except TooFewUnitsError as error:
+        return CellOutcome((), str(error))
+    return CellOutcome(tuple(folds), "")
+
+
+def build_probe(name: str, n_classes: int, settings: ProbeSettings) -> Probe:
+    """Make an unfitted probe of the registry."""
+    options: dict[str, Any] = {"c_grid": settings.c_grid} if name == "logistic" else {}
+    return PROBES[name](n_classes, seed=settings.seed, **options)
+
+
+def metric_rows(
+    outcome: CellOutcome,
+    labels: npt.NDArray[np.int16],
+    plan: FoldPlan,
+    class_names: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Score a cell: per fold, and once on the confusions summed over folds (`fold` NULL).
+
+    Returns:
+        Rows with the keys fold, metric, averaging, value, n_units, n_blocks, support, class_id, class_name.
+    """
+    k = len(class_names)
+    rows: list[dict[str, Any]] = []
+    total = np.zeros((k, k), np.int64)
+    for item in outcome.folds:
+        truth = labels[item.test]
+        counts = confusion(truth, item.pred, k)
+        total += counts
+        size = {"n_units": len(item.test), "n_blocks": len(np.unique(plan.block_id[item.test]))}
+        rows += [_row(item.fold, name, float(score(counts)), size) for name, score in METRICS.items()]
+        rows.append(_row(item.fold, "log_loss", log_loss(truth, item.proba), size))
+        rows.append(_row(item.fold, "ece", ece(truth, item.proba), size))
+    tested = plan.fold >= 0
+    size = {"n_units": int(total.sum()), "n_blocks": len(np.unique(plan.block_id[tested]))}
+    rows += [_row(None, name, float(score(total)), size) for name, score in METRICS.items()]
+    for name, per_class in (("f1", per_class_f1(total)), ("iou", per_class_iou(total))):
+        for class_id, value in enumerate(per_class):
+            row = _row(None, name, float(value), size)
+            row |= {"averaging": "none", "class_id": class_id, "class_name": class_names[class_id]}
+            row["support"] = int(total[class_id].sum())
+            rows.append(row)
+    return rows
+
+
+def confusion_rows(outcome: CellOutcome, labels: npt.NDArray[np.int16], plan: FoldPlan, n_classes: int) -> pa.Table:
+    """Count (truth, prediction) pairs per fold and spatial block; zero counts are left out.
+
+    Returns:
+        Arrow table with fold, block_id, truth, pred, n.
+    """
+    columns: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in ("fold", "block_id", "truth", "pred", "n")}
+    for item in outcome.folds:
+        blocks, counts = confusion_by_block(labels[item.test], item.pred, plan.block_id[item.test], n_classes)
+        slot, truth, pred = np.nonzero(counts)
+        for name, values in (
+            ("fold", np.full(len(slot), item.fold)),
+            ("block_id", blocks[slot]),
+            ("truth", truth),
+            ("pred", pred),
+            ("n", counts[slot, truth, pred]),
+        ):
+            columns[name].append(values)
+    arrays = {
+        name: np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
+        for name, parts in columns.items()
+    }
+    return pa.table({name: _narrow(name, values) for name, values in arrays.items()})
+
+
+def stack_confusions(
+    arm: pa.Table, reference: pa.Table, n_classes: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Turn rows of `out_probe__confusions` of two arms into paired arrays, summed over folds.
+
+    Returns:
+        Two int64 (b, k, k), the same blocks in the same order.
+    """
+    blocks = np.union1d(arm["block_id"].to_numpy(), reference["block_id"].to_numpy())
+
+    def stack(table: pa.Table) -> npt.NDArray[np.int64]:
+        counts = np.zeros((len(blocks), n_classes, n_classes), np.int64)
+        slot = np.searchsorted(blocks, table["block_id"].to_numpy())
+        np.add.at(counts, (slot, table["truth"].to_numpy(), table["pred"].to_numpy()), table["n"].to_numpy())
+        return counts
+
+    return stack(arm), stack(reference)
+
+
+def fill_columns(rows: Sequence[Mapping[str, Any]], shared: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """Make a table of a declared schema from rows and values that they share; the rest is NULL."""
+    columns = {}
+    for column in schema:
+        values = [row.get(column.name, shared.get(column.name)) for row in rows]
+        columns[column.name] = pa.array(values, column.type)
+    return pa.table(columns, schema=schema)
+
+
+def _draw(train: npt.NDArray[np.int64], settings: ProbeSettings, fold: int) -> npt.NDArray[np.int64]:
+    if len(train) <= settings.max_train_units:
+        return train
+    rng = np.random.default_rng([settings.seed, fold])
+    return np.sort(rng.choice(train, settings.max_train_units, replace=False))
+
+
+def _row(fold: int | None, metric: str, value: float, size: Mapping[str, int]) -> dict[str, Any]:
+    return {"fold": fold, "metric": metric, "averaging": "macro", "value": value, **size}
+
+
+def _narrow(name: str, values: npt.NDArray[np.int64]) -> pa.Array:
+    return pa.array(values, pa.int16() if name in ("truth", "pred") else pa.int64())

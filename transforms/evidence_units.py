@@ -1,0 +1,198 @@
+"""The units that are evaluated: labelled patches and sampled pixels, and their folds.
+
+Belongs here: unit tables as arrays, fold plans to and from rows of `out_probe__folds`. Does not: features,
+probes (`transforms/evaluation.py`), the rules of folds (`transforms/folds.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.block_folds import BlockAssignment
+from transforms.folds import (
+    FoldPlan,
+    Scheme,
+    apply_block_assignment,
+    build_block_assignment,
+    plan_given_folds,
+    plan_random_folds,
+    plan_region_folds,
+)
+
+UnitKind = Literal["patch", "pixel"]
+
+
+@dataclass(frozen=True)
+class Units:
+    """Labelled places of one grain, as parallel arrays.
+
+    Attributes:
+        kind: patch or pixel.
+        unit_id: uint64 (n,).
+        shard: str (n,); the region of leave-one-region-out.
+        lon: float64 (n,), degrees.
+        lat: float64 (n,).
+        label: int16 (n,) class ids, none negative.
+        given_fold: int16 (n,), -1 = not given.
+        given_group: int32 (n,), -1 = not given.
+        half_side_m: half the side of a footprint; 0 for pixels.
+    """
+
+    kind: UnitKind
+    unit_id: npt.NDArray[np.uint64]
+    shard: npt.NDArray[np.str_]
+    lon: npt.NDArray[np.float64]
+    lat: npt.NDArray[np.float64]
+    label: npt.NDArray[np.int16]
+    given_fold: npt.NDArray[np.int16]
+    given_group: npt.NDArray[np.int32]
+    half_side_m: float
+
+    def __len__(self) -> int:
+        return len(self.unit_id)
+
+
+@dataclass(frozen=True)
+class FoldRules:
+    """How folds are made.
+
+    Attributes:
+        edge_m: edge of a spatial block on EPSG:6933.
+        buffer_m: least distance between training footprints and test blocks.
+        n_folds: folds of block and random schemes.
+        seed: of all draws.
+    """
+
+    edge_m: float
+    buffer_m: float
+    n_folds: int
+    seed: int
+
+
+def units_from_labels(kind: UnitKind, rows: pa.Table, half_side_m: float) -> Units:
+    """Take the labelled places of a label table (with its `shard`)."""
+    rows = rows.filter(rows["label"].is_valid())
+    given = {name: rows[name].fill_null(-1).to_numpy() for name in ("given_fold", "given_group")}
+    return Units(
+        kind,
+        rows[f"{kind}_id"].to_numpy(),
+        np.array(rows["shard"].to_pylist(), dtype=np.str_),
+        rows["lon"].to_numpy(),
+        rows["lat"].to_numpy(),
+        rows["label"].to_numpy(),
+        given["given_fold"],
+        given["given_group"],
+        half_side_m,
+    )
+
+
+def plan_schemes(
+    units: Sequence[Units], schemes: Sequence[Scheme], rules: FoldRules
+) -> dict[tuple[UnitKind, Scheme], FoldPlan]:
+    """Plan all schemes for all kinds of unit; block folds are dealt once and shared by both grains.
+
+    Raises:
+        TooFewUnitsError: too few blocks, groups or regions for a scheme.
+    """
+    assignment = _deal_blocks(units, rules) if "block" in schemes else None
+    return {
+        (one.kind, scheme): _plan(one, scheme, rules, assignment) for one in units for scheme in schemes if len(one)
+    }
+
+
+def folds_table(units: Units, plan: FoldPlan, label_source: str, *, is_simulated: bool) -> pa.Table:
+    """Give rows of `out_probe__folds`; `fold` is -1 where a unit is dropped from every fold."""
+    lengths = plan.in_buffer.sum(axis=1)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    numbers = np.nonzero(plan.in_buffer)[1].astype(np.int16)
+    count = len(units)
+    return pa.table(
+        {
+            "unit": pa.array([units.kind] * count, pa.string()),
+            "unit_id": units.unit_id,
+            "shard": pa.array(units.shard.tolist(), pa.string()),
+            "label_source": pa.array([label_source] * count, pa.string()),
+            "scheme": pa.array([plan.scheme] * count, pa.string()),
+            "block_id": plan.block_id,
+            "fold": pa.array(plan.fold, pa.int16()),
+            "region": pa.array(units.shard.tolist(), pa.string()),
+            "in_buffer_of": pa.ListArray.from_arrays(offsets, pa.array(numbers, pa.int16())),
+            "is_simulated": np.full(count, is_simulated),
+        }
+    )
+
+
+def plan_from_table(rows: pa.Table, scheme: Scheme) -> tuple[npt.NDArray[np.uint64], FoldPlan]:
+    """Read the plan of one kind of unit and scheme back (the inverse of `folds_table`).
+
+    Returns:
+        (unit_id, plan), in the order of the rows.
+    """
+    fold = rows["fold"].to_numpy().astype(np.int8)
+    lists = rows["in_buffer_of"].combine_chunks()
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    numbers = lists.flatten().to_numpy(zero_copy_only=False)
+    n_folds = int(max(fold.max(initial=0), numbers.max(initial=0))) + 1
+    buffer = np.zeros((len(fold), n_folds), bool)
+    buffer[np.repeat(np.arange(len(fold)), lengths), numbers] = True
+    region = np.array(rows["region"].to_pylist(), dtype=np.str_)
+    plan = FoldPlan(scheme, rows["block_id"].to_numpy(), fold, region, buffer)
+    return rows["unit_id"].to_numpy(), plan
+
+
+def take_plan(plan: FoldPlan, chosen: npt.NDArray[np.int64]) -> FoldPlan:
+    """Give the plan of chosen units."""
+    region = plan.region[chosen] if plan.region is not None else None
+    return FoldPlan(plan.scheme, plan.block_id[chosen], plan.fold[chosen], region, plan.in_buffer[chosen])
+
+
+def fold_of_blocks(plan: FoldPlan) -> Mapping[int, int]:
+    """Give the test fold of each block that holds tested units."""
+    tested = plan.fold >= 0
+    blocks, first = np.unique(plan.block_id[tested], return_index=True)
+    folds = plan.fold[tested][first]
+    return {int(block): int(fold) for block, fold in zip(blocks, folds, strict=True)}
+
+
+def _deal_blocks(units: Sequence[Units], rules: FoldRules) -> BlockAssignment:
+    """Deal blocks to folds once, from the units of every grain together."""
+    return build_block_assignment(
+        np.concatenate([one.lon for one in units]),
+        np.concatenate([one.lat for one in units]),
+        np.concatenate([one.label for one in units]),
+        edge_m=rules.edge_m,
+        n_folds=rules.n_folds,
+        rng=np.random.default_rng(rules.seed),
+    )
+
+
+def _plan(units: Units, scheme: Scheme, rules: FoldRules, assignment: BlockAssignment | None) -> FoldPlan:
+    if scheme == "block":
+        assert assignment is not None  # dealt before, for every grain
+        return apply_block_assignment(
+            assignment,
+            units.lon,
+            units.lat,
+            buffer_m=rules.buffer_m,
+            half_side_m=units.half_side_m,
+            region=units.shard,
+        )
+    if scheme == "given":
+        return plan_given_folds(units.given_fold, units.given_group, region=units.shard)
+    if scheme == "region":
+        return plan_region_folds(units.lon, units.lat, units.shard, edge_m=rules.edge_m, buffer_m=rules.buffer_m)
+    return plan_random_folds(
+        units.lon,
+        units.lat,
+        units.label,
+        edge_m=rules.edge_m,
+        n_folds=rules.n_folds,
+        rng=np.random.default_rng(rules.seed),
+        region=units.shard,
+    )

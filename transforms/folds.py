@@ -1,0 +1,335 @@
+"""Cross-validation folds over spatial blocks, shared by patches and pixels.
+
+Belongs here: which fold a unit is in, which units a fold may not train on. Does not: block geometry
+(`transforms/blocks.py`), the dealing of blocks (`transforms/block_folds.py`), probes, label budgets.
+
+Two units of different grain that stand in one block are always in one fold: the mapping from block to fold is
+made once (`build_block_assignment`) and applied to each kind of unit (`apply_block_assignment`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+from scipy.spatial import cKDTree
+
+from transforms.block_folds import (
+    DROPPED,
+    BlockAssignment,
+    balance_folds,
+    build_block_assignment,
+    check_enough,
+    find_buffer,
+)
+from transforms.blocks import IntArray, assign_blocks, block_origin, equal_area_xy, straddles
+from transforms.errors import IsthmusError, ShapeError, TooFewUnitsError
+
+__all__ = [
+    "DROPPED",
+    "BlockAssignment",
+    "FoldPlan",
+    "Scheme",
+    "SplitGroupError",
+    "apply_block_assignment",
+    "assign_blocks",
+    "balance_folds",
+    "block_origin",
+    "build_block_assignment",
+    "equal_area_xy",
+    "find_buffer",
+    "fold_split",
+    "plan_block_folds",
+    "plan_given_folds",
+    "plan_random_folds",
+    "plan_region_folds",
+    "straddles",
+]
+
+Scheme = Literal["block", "random", "given", "region"]
+
+
+class SplitGroupError(IsthmusError):
+    """A group that should stay together stands in several folds. Permanent."""
+
+    def __init__(self, groups: list[str], n_split: int) -> None:
+        super().__init__(
+            f"given folds: {n_split} groups stand in more than one fold (first: {', '.join(groups)}), "
+            "expected each group in one fold. Correct the fold column or the group column."
+        )
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """What each unit does in each fold.
+
+    Attributes:
+        scheme: how the folds were made; `random` is a diagnostic, never evidence.
+        block_id: int64 (n,), the unit of resampling: spatial block, or group of given folds.
+        fold: int8 (n,), the fold that tests on the unit; -1 = dropped from all.
+        region: str (n,), or None where regions were not given.
+        in_buffer: bool (n, n_folds); True where the unit may not train for that fold.
+    """
+
+    scheme: Scheme
+    block_id: IntArray
+    fold: npt.NDArray[np.int8]
+    region: npt.NDArray[np.str_] | None
+    in_buffer: npt.NDArray[np.bool_]
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return self.in_buffer.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.fold)
+
+
+def apply_block_assignment(
+    assignment: BlockAssignment,
+    lon: npt.ArrayLike,
+    lat: npt.ArrayLike,
+    *,
+    buffer_m: float,
+    half_side_m: float = 0.0,
+    region: npt.ArrayLike | None = None,
+) -> FoldPlan:
+    """Plan the folds of one kind of unit.
+
+    Units whose footprint crosses a block border are dropped (fold -1). The buffer is widened by half the
+    footprint's diagonal, so that the whole footprint of a training unit stays clear of the test blocks.
+
+    Args:
+        assignment: from `build_block_assignment`.
+        lon: float64 (n,), centres, degrees.
+        lat: float64 (n,), degrees.
+        buffer_m: least ground distance from a training footprint to a test block, metres.
+        half_side_m: half the side of the footprint, metres; 160 for patches, 5 or 0 for pixels.
+        region: str (n,), kept in the plan.
+
+    Returns:
+        The plan, scheme `block`.
+
+    Raises:
+        TooFewUnitsError: a unit stands in a block that is not assigned, or a fold tests on nothing.
+        ShapeError: a coordinate is NaN or out of range.
+    """
+    block_id = assign_blocks(lon, lat, assignment.edge_m)
+    fold = assignment.fold_of(block_id).copy()
+    if half_side_m > 0:
+        fold[straddles(lon, lat, half_side_m, assignment.edge_m)] = DROPPED
+    in_buffer = find_buffer(
+        lon,
+        lat,
+        assignment.block_id,
+        assignment.fold,
+        assignment.edge_m,
+        buffer_m + np.sqrt(2.0) * half_side_m if buffer_m > 0 else 0.0,
+        assignment.n_folds,
+    )
+    return _checked_plan(FoldPlan("block", block_id, fold, _as_text(region), in_buffer))
+
+
+def plan_block_folds(
+    lon: npt.ArrayLike,
+    lat: npt.ArrayLike,
+    class_ids: npt.ArrayLike,
+    *,
+    edge_m: float,
+    buffer_m: float,
+    n_folds: int,
+    rng: np.random.Generator,
+    half_side_m: float = 0.0,
+    region: npt.ArrayLike | None = None,
+    assignment: BlockAssignment | None = None,
+) -> FoldPlan:
+    """Plan buffered block cross-validation for one kind of unit.
+
+    Args:
+        lon: float64 (n,), centres, degrees.
+        lat: float64 (n,), degrees.
+        class_ids: integers (n,); -1 = no label. Unused with `assignment`.
+        edge_m: block edge in EPSG:6933, metres.
+        buffer_m: see `apply_block_assignment`.
+        n_folds: number of folds.
+        rng: breaks ties. Unused with `assignment`.
+        half_side_m: half the side of the footprint, metres.
+        region: str (n,), kept in the plan.
+        assignment: folds that another kind of unit has already; None = make them here.
+
+    Returns:
+        The plan, scheme `block`.
+
+    Raises:
+        TooFewUnitsError: fewer blocks than folds, a fold tests on nothing, or a block is unknown.
+        ShapeError: a coordinate is NaN or out of range, or `assignment` has another edge or number of folds.
+    """
+    if assignment is None:
+        assignment = build_block_assignment(lon, lat, class_ids, edge_m=edge_m, n_folds=n_folds, rng=rng)
+    elif (assignment.edge_m, assignment.n_folds) != (edge_m, n_folds):
+        raise ShapeError(
+            "block assignment",
+            f"edge {assignment.edge_m} m, {assignment.n_folds} folds",
+            f"edge {edge_m} m, {n_folds} folds",
+            "Share one assignment among grains.",
+        )
+    return apply_block_assignment(assignment, lon, lat, buffer_m=buffer_m, half_side_m=half_side_m, region=region)
+
+
+def plan_random_folds(
+    lon: npt.ArrayLike,
+    lat: npt.ArrayLike,
+    class_ids: npt.ArrayLike,
+    *,
+    edge_m: float,
+    n_folds: int,
+    rng: np.random.Generator,
+    region: npt.ArrayLike | None = None,
+) -> FoldPlan:
+    """Plan stratified random cross-validation: a diagnostic of spatial leakage, never evidence.
+
+    Args:
+        lon: float64 (n,), degrees.
+        lat: float64 (n,), degrees.
+        class_ids: integers (n,); -1 = no label.
+        edge_m: edge of the blocks that confusions are stored by, metres.
+        n_folds: number of folds.
+        rng: deals the units.
+        region: str (n,), kept in the plan.
+
+    Returns:
+        The plan, scheme `random`; block ids are the spatial blocks, and there is no buffer.
+
+    Raises:
+        TooFewUnitsError: fewer units than folds.
+        ShapeError: a coordinate is NaN or out of range.
+    """
+    block_id = assign_blocks(lon, lat, edge_m)
+    n_units = len(block_id)
+    check_enough(n_units, n_folds, "units")
+    shuffled = rng.permutation(n_units)
+    order = shuffled[np.argsort(np.asarray(class_ids)[shuffled], kind="stable")]
+    fold = np.empty(n_units, np.int8)
+    fold[order] = np.arange(n_units) % n_folds
+    return _checked_plan(FoldPlan("random", block_id, fold, _as_text(region), np.zeros((n_units, n_folds), bool)))
+
+
+def plan_given_folds(fold: npt.ArrayLike, group: npt.ArrayLike, *, region: npt.ArrayLike | None = None) -> FoldPlan:
+    """Plan the folds that a data set comes with.
+
+    Args:
+        fold: integers (n,), any numbers; renumbered 0, 1, ... in their order. Negative = dropped.
+        group: integers or text (n,), units that belong together; renumbered as block ids, so that intervals
+            resample groups.
+        region: str (n,), kept in the plan.
+
+    Returns:
+        The plan, scheme `given`, without a buffer.
+
+    Raises:
+        SplitGroupError: a group stands in several folds.
+        TooFewUnitsError: fewer than two folds.
+        ShapeError: lengths differ or folds are not integers.
+    """
+    given, groups = np.asarray(fold), np.asarray(group)
+    if given.ndim != 1 or given.shape != groups.shape or given.dtype.kind not in "iu":
+        raise ShapeError(
+            "given folds and groups",
+            f"{given.dtype} {given.shape} and {groups.shape}",
+            "integers (n,) and groups (n,)",
+            "Give one fold and one group per unit, none missing.",
+        )
+    used = given >= 0
+    numbers = np.unique(given[used])
+    check_enough(len(numbers), max(2, len(numbers)), "given folds")
+    names, block_id = np.unique(groups, return_inverse=True)
+    combos = np.unique(np.stack([block_id[used], given[used]]), axis=1)[0]
+    split = np.flatnonzero(np.bincount(combos, minlength=len(names)) > 1)
+    if len(split):
+        raise SplitGroupError([str(name) for name in names[split[:3]]], len(split))
+    folds = np.where(used, np.searchsorted(numbers, given), DROPPED).astype(np.int8)
+    buffer = np.zeros((len(folds), len(numbers)), bool)
+    return _checked_plan(FoldPlan("given", block_id.astype(np.int64), folds, _as_text(region), buffer))
+
+
+def plan_region_folds(
+    lon: npt.ArrayLike, lat: npt.ArrayLike, region: npt.ArrayLike, *, edge_m: float, buffer_m: float
+) -> FoldPlan:
+    """Plan leave-one-region-out cross-validation: how well a probe travels.
+
+    Args:
+        lon: float64 (n,), degrees.
+        lat: float64 (n,), degrees.
+        region: text (n,), no empty names; folds follow their alphabetical order.
+        edge_m: edge of the blocks that intervals resample, metres.
+        buffer_m: units nearer than this to any unit of the test region do not train, metres.
+
+    Returns:
+        The plan, scheme `region`.
+
+    Raises:
+        TooFewUnitsError: fewer than two regions.
+        ShapeError: a coordinate is NaN or out of range, or a region name is empty.
+    """
+    regions = np.asarray(region).astype(str)
+    if (regions == "").any():
+        raise ShapeError("region", "empty names", "a name for every unit", "Name a region or drop the unit.")
+    block_id = assign_blocks(lon, lat, edge_m)
+    names, fold = np.unique(regions, return_inverse=True)
+    check_enough(len(names), max(2, len(names)), "regions")
+    in_buffer = np.zeros((len(fold), len(names)), bool)
+    # straight lines through the ellipsoid: shorter than the arc by 1e-8 at some kilometres
+    to_xyz = pyproj.Transformer.from_crs(4979, 4978, always_xy=True)
+    xyz = np.stack(to_xyz.transform(lon, lat, np.zeros(len(fold))), axis=1)
+    for number in range(len(names)):
+        outside = np.flatnonzero(fold != number)
+        distance, _ = cKDTree(xyz[fold == number]).query(xyz[outside], distance_upper_bound=max(buffer_m, 0.0))
+        in_buffer[outside, number] = distance < buffer_m
+    return _checked_plan(FoldPlan("region", block_id, fold.astype(np.int8), regions, in_buffer))
+
+
+def fold_split(plan: FoldPlan, fold: int) -> tuple[IntArray, IntArray]:
+    """Give the training and test units of a fold.
+
+    Args:
+        plan: the plan.
+        fold: 0..n_folds-1.
+
+    Returns:
+        (train, test): int64 positions, ascending; dropped units are in neither, the buffer not in train.
+
+    Raises:
+        TooFewUnitsError: there is no such fold, or nothing to train or test on.
+    """
+    if not 0 <= fold < plan.n_folds:
+        raise TooFewUnitsError("fold", fold, f"0..{plan.n_folds - 1}", "Ask for a fold of this plan.")
+    test = np.flatnonzero(plan.fold == fold)
+    train = np.flatnonzero((plan.fold != fold) & (plan.fold != DROPPED) & ~plan.in_buffer[:, fold])
+    if not len(train) or not len(test):
+        raise TooFewUnitsError(
+            f"units of {plan.scheme} fold {fold}",
+            f"{len(train)} to train on, {len(test)} to test on",
+            "at least one each",
+            "Enlarge the area of interest or use fewer folds; never shrink the buffer to get units.",
+        )
+    return train, test
+
+
+def _checked_plan(plan: FoldPlan) -> FoldPlan:
+    missing = sorted(set(range(plan.n_folds)) - set(plan.fold.tolist()))
+    if missing:
+        raise TooFewUnitsError(
+            f"test units of {plan.scheme} folds",
+            f"none in folds {missing}",
+            "at least one in each fold",
+            "Enlarge the area of interest or use fewer folds.",
+        )
+    return plan
+
+
+def _as_text(region: npt.ArrayLike | None) -> npt.NDArray[np.str_] | None:
+    return None if region is None else np.asarray(region).astype(str)

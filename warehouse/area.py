@@ -1,0 +1,72 @@
+"""The area of interest of a warehouse: its shards and its patch places.
+
+Belongs here: applying the shard rule of the settings to what the indexes say, and choosing where patch places
+come from. Does not: the rules themselves (`transforms/shards.py`).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms import lattice
+from transforms.places import PatchPlaces, place_lattice
+from transforms.shards import Bbox, Shard, cut_files, cut_mgrs, cut_regions
+from transforms.utm import mgrs_squares
+from warehouse.errors import SourceMissingError
+from warehouse.layout import check_shard_key
+from warehouse.products import Product
+from warehouse.sources.patches import read_footprint_places, tile_covers
+from warehouse.store import Warehouse
+
+
+def cut_area(warehouse: Warehouse) -> list[Shard]:
+    """Cut the area of interest by the shard rule of the settings.
+
+    Returns:
+        Shards in the order that decides ownership.
+
+    Raises:
+        SourceMissingError: no file of any product touches the area.
+        ShapeError: a region or file name cannot be a shard key.
+    """
+    area = warehouse.settings.area
+    files = _list_files(warehouse)
+    if not files:
+        raise SourceMissingError(
+            f"area of {warehouse.settings.name}",
+            "no source file that touches it",
+            f"files of {sorted(warehouse.products)} for years {list(warehouse.settings.years)}",
+            "Check area.bbox, years and sources.<product>.root.",
+        )
+    if area.shard_rule == "mgrs":
+        assert area.bbox is not None  # the settings demand it for this rule
+        return cut_mgrs(area.bbox)
+    if area.shard_rule == "file":
+        return cut_files([(check_shard_key(stem), bbox) for stem, bbox in files])
+    whole = {warehouse.settings.name: area.bbox or _hull([bbox for _, bbox in files])}
+    return cut_regions({check_shard_key(name): bbox for name, bbox in (area.regions or whole).items()})
+
+
+def read_patch_places(warehouse: Warehouse, product: Product, index: pa.Table, shard: Shard) -> PatchPlaces:
+    """Give the patch places in and around a shard: lattice cells, or the product's own footprints."""
+    if product.layout != "eg_geoparquet":
+        return read_footprint_places(product, warehouse.source(product.name), index)
+    cells = lattice.enumerate_places(*shard.bbox)
+    return place_lattice(cells, mgrs_squares(cells.lon, cells.lat), tile_covers(index))
+
+
+def _list_files(warehouse: Warehouse) -> list[tuple[str, Bbox]]:
+    """List (stem, bounds) of the files of the product that decides the cut: patches before pixels."""
+    product = warehouse.patch_product or warehouse.pixel_product
+    assert product is not None  # the settings demand one
+    index = warehouse.read(f"raw_{product.name}__index")
+    index = index.filter(pc.is_valid(index["west_deg"]))
+    sides = [index[f"{side}_deg"].to_pylist() for side in ("west", "south", "east", "north")]
+    boxes = dict(zip(index["tile"].to_pylist(), zip(*sides, strict=True), strict=True))
+    return sorted(boxes.items())
+
+
+def _hull(boxes: list[Bbox]) -> Bbox:
+    west, south, east, north = zip(*boxes, strict=True)
+    return min(west), min(south), max(east), max(north)

@@ -1,0 +1,374 @@
+"""The DuckDB catalogue: views over the Parquet files, in memory or as `warehouse.duckdb`.
+
+Belongs here: making the views, and running SQL on them. Does not: the SQL itself (`sql/`), writing rows.
+
+The catalogue holds no rows, so any number of readers can query while a run writes, and no DuckDB extension is
+needed. `warehouse.duckdb` names its files by absolute path: rebuild it (it takes a second) after moving a
+warehouse, and after the first partition of a table is written; later partitions are found by themselves.
+
+Names beside the tables:
+    `core_label__pixels`, `core_label__patches`: all label sources.
+    `pair_patches`, `pair_pixels`, `pair_pooled`, `pair_upsampled`: tables of the compared products;
+        `pair_pixels.embedding` is dequantised. `pair_pixels_quantised`: the stored codes, where there are any.
+    `out_pixel__nearest`; `verdicts`, `leaderboard`, `per_class`, `scores_from_confusions` (`sql/marts`).
+    `check_{name}`, `failed_rows`: rows that break a rule (`sql/checks`).
+    `stored_tables`, `stored_footers`: files, rows, bytes and provenance records.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from transforms.errors import IsthmusError
+from warehouse.layout import PART_FILE
+from warehouse.products import Product, load_registry
+from warehouse.schemas import TableSpec, build_specs
+from warehouse.settings import CompareSettings
+from warehouse.sql_files import Fragment, Identifier, Text, compose, list_sql, read_sql
+from warehouse.writer import stored_schema
+
+CATALOG_FILE = "warehouse.duckdb"
+
+#: Nothing is ever fetched: SQL here must work on a machine without a network.
+_CONFIG = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+#: Types of the keys in paths. A shard such as `0012` must stay text.
+_HIVE_TYPES = {
+    ("year", "shard"): Fragment("{'year': INTEGER, 'shard': VARCHAR}"),
+    ("year",): Fragment("{'year': INTEGER}"),
+    ("shard",): Fragment("{'shard': VARCHAR}"),
+}
+_KEY_TYPES = {"year": pa.int32(), "shard": pa.string()}
+#: Marts in the order in which they build on each other.
+_MARTS = ("per_class", "scores_from_confusions", "verdicts", "leaderboard")
+_ABSENT = "absent"
+
+_SQL_TYPES = {
+    pa.bool_(): "BOOLEAN",
+    pa.int8(): "TINYINT",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.uint64(): "UBIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.string(): "VARCHAR",
+    pa.binary(): "BLOB",
+}
+
+
+class SqlError(IsthmusError):
+    """A query cannot be run. Permanent; the text is the user's."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"sql: {problem}. `show tables` lists tables, `describe <table>` lists columns.")
+
+
+def open_catalog(root: Path, specs: Mapping[str, TableSpec], compare: CompareSettings) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory connection with all views.
+
+    Args:
+        root: the warehouse.
+        specs: its tables, from `build_specs`.
+        compare: the pair of products behind the views `pair_*`.
+
+    Returns:
+        The connection; close it after use.
+    """
+    connection = duckdb.connect(config=_CONFIG)
+    build_views(connection, root, specs, compare)
+    return connection
+
+
+def write_catalog(root: Path, specs: Mapping[str, TableSpec], compare: CompareSettings) -> Path:
+    """Write `warehouse.duckdb`, replacing an old one atomically; whoever has that open keeps reading it.
+
+    Returns:
+        Its path. Open it with `duckdb.connect(path, read_only=True)`, or in the DuckDB shell.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / CATALOG_FILE
+    temporary = root / f".{CATALOG_FILE}.{os.getpid()}.tmp"
+    temporary.unlink(missing_ok=True)
+    try:
+        with duckdb.connect(str(temporary), config=_CONFIG) as connection:
+            build_views(connection, root, specs, compare)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def run_sql(
+    root: Path,
+    specs: Mapping[str, TableSpec],
+    compare: CompareSettings,
+    text: str,
+    params: Mapping[str, object] | None = None,
+) -> pa.Table:
+    """Run SQL on a fresh catalogue.
+
+    Args:
+        root: the warehouse.
+        specs: its tables.
+        compare: the pair of products behind the views `pair_*`.
+        text: one or more statements; `$name` is a parameter.
+        params: values by name; parameters without a value are NULL (our SQL files then take their defaults).
+
+    Returns:
+        The rows of the last statement.
+
+    Raises:
+        SqlError: DuckDB refuses the text, or a parameter is not in it.
+    """
+    with open_catalog(root, specs, compare) as connection:
+        return run_on(connection, text, params)
+
+
+def run_on(connection: duckdb.DuckDBPyConnection, text: str, params: Mapping[str, object] | None = None) -> pa.Table:
+    """Run SQL on an open catalogue (see `run_sql`)."""
+    given = dict(params or {})
+    try:
+        statements = connection.extract_statements(text)
+        named = set().union(*(statement.named_parameters for statement in statements))
+        _check_query(len(statements), named, given)
+        result = None
+        for statement in statements:
+            values = {name: given.get(name) for name in statement.named_parameters}
+            result = connection.execute(statement, values or None)
+        assert result is not None
+        return result.to_arrow_table()
+    except duckdb.Error as error:
+        raise SqlError(str(error)) from error
+
+
+def build_views(
+    connection: duckdb.DuckDBPyConnection,
+    root: Path,
+    specs: Mapping[str, TableSpec],
+    compare: CompareSettings,
+) -> None:
+    """Make all views and macros of the catalogue on a connection.
+
+    Tables that are not stored yet become empty views with the declared column types, so that SQL on them works.
+    """
+    for macro in ("dequantize", "haversine_m"):
+        connection.execute(read_sql("views", macro).text)
+    for spec in specs.values():
+        connection.execute(_table_view(root, spec).sql)
+    _build_label_unions(connection, specs)
+    _build_pair(connection, specs, compare)
+    connection.execute(read_sql("views", "out_pixel__nearest").text)
+    for mart in _MARTS:
+        connection.execute(read_sql("marts", mart).text)
+    _build_checks(connection)
+    _build_inventory(connection, root, specs)
+
+
+def _table_view(root: Path, spec: TableSpec) -> Fragment:
+    view = Identifier(spec.name)
+    pattern = _files_pattern(spec)
+    if not _is_stored(root, pattern):
+        return compose(read_sql("templates", "missing_table"), view=view, columns=_empty_columns(spec))
+    files = _absolute_glob(root, pattern)
+    if not spec.partition_by:
+        template = read_sql("templates", "unpartitioned_table")
+        return compose(template, view=view, columns=_stored_columns(spec), files=files)
+    return compose(
+        read_sql("templates", "stored_table"),
+        view=view,
+        columns=_stored_columns(spec),
+        files=files,
+        is_partitioned=Fragment("true"),
+        hive_types=_HIVE_TYPES[spec.partition_by],
+    )
+
+
+def _build_label_unions(connection: duckdb.DuckDBPyConnection, specs: Mapping[str, TableSpec]) -> None:
+    """Make `core_label__{grain}` over all label sources; empty where there are none."""
+    absent = _absent_specs()
+    for grain in ("pixels", "patches"):
+        names = [n for n in specs if n.startswith("core_label_") and n.endswith(f"__{grain}")]
+        if not names:
+            placeholder = absent[f"core_label_{_ABSENT}__{grain}"]
+            connection.execute(_missing_view(placeholder).sql)
+            names = [placeholder.name]
+        template = read_sql("templates", f"label_{grain}_select")
+        selects = [compose(template, source=Identifier(name)) for name in names]
+        _create_union(connection, f"core_label__{grain}", selects)
+
+
+def _build_pair(
+    connection: duckdb.DuckDBPyConnection, specs: Mapping[str, TableSpec], compare: CompareSettings
+) -> None:
+    """Make the views `pair_*`; empty where the pair has no such side."""
+    absent = _absent_specs()
+    tables = {
+        "pair_patches": ("core_{}__patches", compare.patches),
+        "pair_pixels": ("core_{}__pixels", compare.pixels),
+        "pair_pooled": ("out_patch__{}_pooled", compare.pixels),
+        "pair_upsampled": ("out_pixel__{}_upsampled", compare.patches),
+    }
+    for view, (pattern, product) in tables.items():
+        name = pattern.format(product)
+        spec = specs.get(name)
+        if spec is None:
+            spec = absent[pattern.format(_ABSENT)]
+            connection.execute(_missing_view(spec).sql)
+        if view == "pair_pixels":
+            _build_pair_pixels(connection, spec)
+        else:
+            _create_alias(connection, view, spec.name)
+
+
+def _build_pair_pixels(connection: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
+    """Make `pair_pixels` with float vectors, and `pair_pixels_quantised` with codes."""
+    if "embedding_q" not in spec.schema.names:
+        _create_alias(connection, "pair_pixels", spec.name)
+        codes = _absent_specs(is_quantised=True)[f"core_{_ABSENT}__pixels"]
+        statement = compose(
+            read_sql("templates", "missing_table"),
+            view=Identifier("pair_pixels_quantised"),
+            columns=_empty_columns(codes),
+        )
+        connection.execute(statement.sql)
+        return
+    _create_alias(connection, "pair_pixels_quantised", spec.name)
+    dims = spec.schema.field("embedding_q").type.list_size
+    statement = compose(
+        read_sql("templates", "dequantized_pixels"),
+        view=Identifier("pair_pixels"),
+        source=Identifier(spec.name),
+        vector=Fragment(_sql_type(pa.list_(pa.float32(), dims))),
+    )
+    connection.execute(statement.sql)
+
+
+def _build_checks(connection: duckdb.DuckDBPyConnection) -> None:
+    selects = []
+    for name in list_sql("checks"):
+        view = Identifier(f"check_{name}")
+        statement = Fragment(read_sql("checks", name).text)
+        connection.execute(compose(read_sql("templates", "check_view"), view=view, statement=statement).sql)
+        template = read_sql("templates", "failed_rows_select")
+        selects.append(compose(template, name=Text(name), view=view))
+    _create_union(connection, "failed_rows", selects)
+
+
+def _build_inventory(connection: duckdb.DuckDBPyConnection, root: Path, specs: Mapping[str, TableSpec]) -> None:
+    """Make `stored_tables` (files, rows, bytes) and `stored_footers` (provenance records)."""
+    sizes, footers = [], []
+    for spec in specs.values():
+        pattern = _files_pattern(spec)
+        is_stored = _is_stored(root, pattern)
+        files = _absolute_glob(root, pattern)
+        name, text = Text(spec.name), Text(spec.description)
+        size = read_sql("templates", "table_size_select" if is_stored else "missing_size_select")
+        footer = read_sql("templates", "footer_select" if is_stored else "missing_footer_select")
+        sizes.append(compose(size, name=name, description=text, files=files))
+        footers.append(compose(footer, name=name, files=files))
+    _create_union(connection, "stored_tables", sizes)
+    _create_union(connection, "stored_footers", footers)
+
+
+def _create_alias(connection: duckdb.DuckDBPyConnection, view: str, source: str) -> None:
+    template = read_sql("templates", "alias")
+    connection.execute(compose(template, view=Identifier(view), source=Identifier(source)).sql)
+
+
+def _create_union(connection: duckdb.DuckDBPyConnection, view: str, selects: Sequence[Fragment]) -> None:
+    union = Fragment("\nunion all\n".join(select.sql for select in selects))
+    template = read_sql("templates", "union_views")
+    connection.execute(compose(template, view=Identifier(view), selects=union).sql)
+
+
+def _missing_view(spec: TableSpec) -> Fragment:
+    template = read_sql("templates", "missing_table")
+    return compose(template, view=Identifier(spec.name), columns=_empty_columns(spec))
+
+
+def _absent_specs(*, is_quantised: bool = False) -> dict[str, TableSpec]:
+    """Declare the tables of a pair that no source serves, so that their empty views have the right columns."""
+    registry = load_registry()
+
+    def placeholder(model: Product) -> Product:
+        quantisation = model.quantisation if is_quantised else "none"
+        return model.model_copy(update={"name": _ABSENT, "dims": 1, "quantisation": quantisation})
+
+    specs: dict[str, TableSpec] = {}
+    for side, name in (("pixels", "aef"), ("patches", "eg")):
+        products = {_ABSENT: placeholder(registry[name])}
+        pixels, patches = (_ABSENT, None) if side == "pixels" else (None, _ABSENT)
+        specs |= build_specs(products, labels={_ABSENT: 1}, pixels=pixels, patches=patches)
+    return specs
+
+
+def _files_pattern(spec: TableSpec) -> str:
+    levels = [f"{level}=*" for level in spec.partition_by]
+    return "/".join([spec.name, *levels, "cell-*.parquet" if spec.is_cells else PART_FILE])
+
+
+def _is_stored(root: Path, pattern: str) -> bool:
+    return next(root.glob(pattern), None) is not None
+
+
+def _absolute_glob(root: Path, pattern: str) -> Text:
+    # DuckDB reads *, ? and [ in the root as a pattern too
+    return Text(f"{glob.escape(root.resolve().as_posix())}/{pattern}")
+
+
+def _stored_columns(spec: TableSpec) -> Fragment:
+    columns = [Identifier(level).render() for level in spec.partition_by]
+    columns += [_stored_column(column) for column in stored_schema(spec)]
+    return Fragment(",\n    ".join(columns))
+
+
+def _stored_column(column: pa.Field) -> str:
+    """Select a column; fixed-size lists come out of Parquet as plain lists and get their size back."""
+    name = Identifier(column.name).render()
+    if column.name == "geometry":
+        return f"{name}::GEOMETRY as {name}"
+    if pa.types.is_fixed_size_list(column.type):
+        return f"{name}::{_sql_type(column.type)} as {name}"
+    return name
+
+
+def _empty_columns(spec: TableSpec) -> Fragment:
+    keys = [pa.field(level, _KEY_TYPES[level]) for level in spec.partition_by]
+    return Fragment(",\n    ".join(_empty_column(column) for column in [*keys, *stored_schema(spec)]))
+
+
+def _empty_column(column: pa.Field) -> str:
+    kind = "GEOMETRY" if column.name == "geometry" else _sql_type(column.type)
+    return f"null::{kind} as {Identifier(column.name).render()}"
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    """Spell an Arrow type of `schemas.py` in SQL."""
+    if pa.types.is_fixed_size_list(kind):
+        return f"{_sql_type(kind.value_type)}[{kind.list_size}]"
+    if pa.types.is_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        members = [f"{Identifier(member.name).render()} {_sql_type(member.type)}" for member in kind]
+        return f"STRUCT({', '.join(members)})"
+    return _SQL_TYPES[kind]
+
+
+def _check_query(n_statements: int, named: Iterable[str], given: Mapping[str, Any]) -> None:
+    """Refuse an empty text and parameters that the text does not have.
+
+    Raises:
+        SqlError: either of them.
+    """
+    if n_statements == 0:
+        raise SqlError("found no statement, expected at least one")
+    unknown = sorted(set(given) - set(named))
+    if unknown:
+        raise SqlError(f"found parameters {unknown}, expected none but {sorted(named)}")

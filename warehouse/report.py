@@ -1,0 +1,87 @@
+"""The report as a file: queries on the catalogue, and one HTML page beside the warehouse.
+
+Belongs here: running `sql/report` and writing the page. Does not: what the page says (`transforms/report/`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from transforms.report import ProductFacts, Query, ReportData, render_report
+from warehouse.catalog import open_catalog, run_on
+from warehouse.products import Product, find_product
+from warehouse.schemas import TableSpec
+from warehouse.settings import Settings
+from warehouse.sql_files import list_sql, read_sql
+
+#: Pitch of mapped pixels where no pixel product is compared.
+_DEFAULT_PIXEL_M = 10.0
+
+
+def write_report(settings: Settings, root: Path, specs: Mapping[str, TableSpec], path: Path) -> Path:
+    """Write the report, replacing an old one atomically.
+
+    Args:
+        settings: names the products, labels and fold schemes.
+        root: the warehouse.
+        specs: its tables.
+        path: target; folders are made.
+
+    Returns:
+        `path`: one HTML file that opens offline.
+    """
+    page = render_report(read_report_data(settings, root, specs))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def read_report_data(settings: Settings, root: Path, specs: Mapping[str, TableSpec]) -> ReportData:
+    """Run the queries of the report; tables that are not stored yet count as empty."""
+    registry = settings.registry()
+    pair = [name for name in (settings.compare.pixels, settings.compare.patches) if name is not None]
+    products = [find_product(registry, name) for name in pair]
+    evaluate = settings.evaluate
+    label_name = evaluate.label if evaluate is not None else ""
+    label = settings.labels.get(label_name)
+    return ReportData(
+        name=settings.name,
+        years=settings.years,
+        products=tuple(_product_facts(product) for product in products),
+        label_name=label_name,
+        label_title=(label.title or label_name) if label is not None else "",
+        attributions=tuple(item.attribution for item in settings.labels.values() if item.attribution),
+        class_names=tuple(label.classes) if label is not None else (),
+        schemes=evaluate.schemes if evaluate is not None else (),
+        diagnostic=evaluate.diagnostic if evaluate is not None else "",
+        pixel_m=next((p.pixel_m for p in products if p.pixel_m is not None), _DEFAULT_PIXEL_M),
+        seed=evaluate.seed if evaluate is not None else 0,
+        queries=_run_queries(settings, root, specs),
+    )
+
+
+def _run_queries(settings: Settings, root: Path, specs: Mapping[str, TableSpec]) -> dict[str, Query]:
+    with open_catalog(root, specs, settings.compare) as connection:
+        texts = {name: read_sql("report", name).text for name in list_sql("report")}
+        return {name: Query(name, text, run_on(connection, text)) for name, text in texts.items()}
+
+
+def _product_facts(product: Product) -> ProductFacts:
+    return ProductFacts(
+        name=product.name,
+        title=product.title,
+        grain=product.grain,
+        producer=product.producer,
+        model=product.model,
+        dims=product.dims,
+        bytes_per_km2=product.bytes_per_km2,
+        licence=product.licence,
+        attribution=product.attribution,
+    )

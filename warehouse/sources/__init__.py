@@ -1,0 +1,53 @@
+"""One client per source format, each working from any root folder.
+
+Belongs here: what a published file looks like, the checks that it is what its product declares, and one
+contract
+out: `PixelWindow` and `PixelPoints` for pixels, `EgFile` / `EgPatches` and `PatchFile` for patches, codes for
+labels. Does not: which pixels or patches are kept, ownership by shards, writing.
+
+File system access stays in `files.py` (listing, Parquet) and `rasters.py` (GDAL), so that object stores can
+come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from warehouse.errors import SourceFormatError
+from warehouse.products import Product
+from warehouse.settings import SourceSettings
+from warehouse.sources.aef_cog import AefCogSource
+from warehouse.sources.pixel_geotiff import PixelGeotiffSource
+from warehouse.sources.pixel_table import PixelTableSource
+
+PixelSource = AefCogSource | PixelGeotiffSource | PixelTableSource
+
+_PIXEL_SOURCES: Mapping[str, Callable[[Product, Path, pa.Table], PixelSource]] = {
+    "aef_cog": AefCogSource,
+    "pixel_geotiff": PixelGeotiffSource,
+    "pixel_table": PixelTableSource,
+}
+
+
+def open_pixel_source(product: Product, source: SourceSettings, index_rows: pa.Table) -> PixelSource:
+    """Give the client of a pixel product.
+
+    Args:
+        product: registry entry.
+        source: its root.
+        index_rows: rows of `raw_{product}__index`.
+
+    Returns:
+        A raster source (`iter_blocks`, `read_window`) or a table source (`iter_points`).
+
+    Raises:
+        SourceFormatError: the product has patches, not pixels.
+    """
+    if product.layout not in _PIXEL_SOURCES:
+        raise SourceFormatError(
+            str(source.root), "layout", product.layout, sorted(_PIXEL_SOURCES), "Ask for a pixel product."
+        )
+    return _PIXEL_SOURCES[product.layout](product, source.root, index_rows)

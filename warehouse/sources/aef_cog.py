@@ -1,0 +1,55 @@
+"""AlphaEarth annual embeddings as Cloud-Optimized GeoTIFFs: 64 int8 bands, 10 m, stored bottom-up.
+
+Source: Google / Google DeepMind, mirrored on Source Cooperative; CC-BY-4.0. Layout: `design/formats.md`, 1.
+Belongs here: the rules that such a file must keep. Does not: the index (`aef_index.py`), scheduling of reads
+(`blocks.py`), dequantisation (`transforms/quantization.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.quantization import NODATA
+from warehouse.sources.blocks import BlockRasterSource, check_band_count, check_raster
+from warehouse.sources.rasters import RasterHeader
+
+#: A pixel pitch that differs by less is a rounding of the header, metres.
+_PITCH_TOLERANCE_M = 1e-6
+
+
+class AefCogSource(BlockRasterSource):
+    """The COG tree of a quantised pixel product; see `BlockRasterSource` for how it is read.
+
+    Windows hold int8 codes as stored; nodata is -128 in all bands of a pixel or in none.
+    """
+
+    def _check_header(self, header: RasterHeader, row: Mapping[str, Any]) -> None:
+        check_band_count(header, self.product)
+        problems: list[tuple[str, object, object]] = []
+        if header.dtypes != ("int8",):
+            problems.append(("data type", "/".join(header.dtypes), "int8"))
+        pitch = (header.affine.a, abs(header.affine.e))
+        if any(abs(p - (self.product.pixel_m or 0.0)) > _PITCH_TOLERANCE_M for p in pitch):
+            problems.append(("pixel pitch", f"{pitch[0]} x {pitch[1]} m", f"{self.product.pixel_m} m"))
+        if header.nodata is not None and header.nodata != self.product.nodata:
+            problems.append(("declared nodata", header.nodata, self.product.nodata))
+        check_raster(header, row, problems)
+
+    def _prepare(
+        self, values: npt.NDArray[Any], header: RasterHeader
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.integer]]:
+        nodata = np.int8(self.product.nodata if self.product.nodata is not None else NODATA)
+        # nodata is the least int8: the minimum over bands finds pixels with any, the rare rest is counted
+        has_any = values.min(axis=0) == nodata
+        missing = np.zeros(has_any.shape, np.int32)
+        if has_any.any():
+            is_all = values.max(axis=0) == nodata
+            missing[is_all] = self.product.dims
+            is_mixed = has_any & ~is_all
+            if is_mixed.any():
+                missing[is_mixed] = (values[:, is_mixed] == nodata).sum(axis=0)
+        return values, missing

@@ -1,0 +1,196 @@
+"""The two published forms of the AlphaEarth release index.
+
+`aef_index.parquet` has one column per bound and `path`; `aef_index_stac_geoparquet.parquet` has STAC columns.
+Both list full URLs, which are mapped below the source root by their part from `annual/` on. The geometry
+column (`geom` or `geometry`, depending on the copy) is not needed: the bounds say the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms.utm import UtmBox
+from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissingError
+from warehouse.products import Product
+from warehouse.settings import SourceSettings
+from warehouse.sources.bounds import SIDES, box_columns, touches, utm_bounds
+from warehouse.sources.files import parquet_errors, stat_file
+from warehouse.sources.rasters import open_raster, read_header
+
+#: Published names, looked for in `annual/` and in the root itself.
+INDEX_NAMES = ("aef_index.parquet", "aef_index_stac_geoparquet.parquet")
+_ANNUAL = re.compile(r"(?:^|/)(annual/\d{4}/\d{1,2}[NS]/[^/]+)$")
+_EPSG = re.compile(r"^(?:EPSG:)?(\d{4,5})$")
+_TABLE_COLUMNS = (
+    "crs",
+    "year",
+    "utm_zone",
+    *(f"utm_{side}" for side in SIDES),
+    *(f"wgs84_{side}" for side in SIDES),
+    "path",
+)
+_STAC_COLUMNS = ("bbox", "datetime", "assets")
+_STAC_CRS_COLUMNS = ("proj:epsg", "proj:code")
+_STAC_GRID_COLUMNS = ("proj:bbox", "proj:transform", "proj:shape")
+Row = dict[str, Any]
+
+
+def list_aef_files(
+    product: Product,
+    source: SourceSettings,
+    years: frozenset[int],
+    area: tuple[float, float, float, float] | None,
+) -> list[Row]:
+    """Read the release index in whichever form it is.
+
+    Args:
+        product: registry entry.
+        source: root (the folder that contains `annual/`), or `index` for an index elsewhere.
+        years: years wanted.
+        area: west, south, east, north in degrees; None = everywhere.
+
+    Returns:
+        Index rows with year, tile (UTM zone), path below the root, EPSG and bounds.
+
+    Raises:
+        SourceMissingError: there is no index.
+        MissingColumnsError: the index lacks columns.
+        SourceFormatError: the index is damaged, or a path or CRS in it cannot be understood.
+    """
+    index = _find_index(product, source)
+    with parquet_errors(index), pq.ParquetFile(index) as file:
+        names = file.schema_arrow.names
+        is_stac = "assets" in names
+        columns = _stac_columns(names) if is_stac else list(_TABLE_COLUMNS)
+        missing = [name for name in columns if name not in names]
+        if missing:
+            raise MissingColumnsError(
+                f"raw_{product.name}__index[{', '.join(map(str, sorted(years)))}]", missing, names,
+                f"Is this the index of another release ({index})? Set sources.{product.name}.index.",
+            )  # fmt: skip
+        table = file.read(columns=columns)
+    parse: Callable[[Row, Path, Path], Row] = _parse_stac_row if is_stac else _parse_table_row
+    wanted = table.filter(pc.is_in(_years_of(table), pa.array(sorted(years), pa.int64())))
+    candidates = wanted.to_pylist()
+    degrees = [_stac_degrees(r) if is_stac else _table_degrees(r) for r in candidates]
+    return [
+        parse(row | where, index, source.root)
+        for row, where in zip(candidates, degrees, strict=True)
+        if area is None or touches(where, area)
+    ]
+
+
+def _find_index(product: Product, source: SourceSettings) -> Path:
+    places = [source.root / folder / name for name in INDEX_NAMES for folder in ("annual", "")]
+    if source.index is not None:
+        places = [source.index]
+    for place in places:
+        if stat_file(place) is not None:
+            return place
+    raise SourceMissingError(
+        f"index of {product.name}",
+        f"none of {[str(place) for place in places]}",
+        "the published index",
+        f"Set sources.{product.name}.root to the folder with annual/ in it, or sources.{product.name}.index.",
+    )
+
+
+def _stac_columns(names: Sequence[str]) -> list[str]:
+    crs = next((name for name in _STAC_CRS_COLUMNS if name in names), _STAC_CRS_COLUMNS[0])
+    return [*_STAC_COLUMNS, crs, *(name for name in _STAC_GRID_COLUMNS if name in names)]
+
+
+def _years_of(table: pa.Table) -> pa.ChunkedArray:
+    if "year" in table.column_names:
+        return table["year"].cast(pa.int64())
+    times = table["datetime"]
+    if pa.types.is_timestamp(times.type):
+        return pc.year(times)
+    return pc.utf8_slice_codeunits(times.cast(pa.string()), 0, 4).cast(pa.int64())
+
+
+def _table_degrees(row: Mapping[str, Any]) -> Row:
+    return {f"{side}_deg": row[f"wgs84_{side}"] for side in SIDES}
+
+
+def _stac_degrees(row: Mapping[str, Any]) -> Row:
+    keys = ("xmin", "ymin", "xmax", "ymax")
+    return {f"{side}_deg": row["bbox"][key] for side, key in zip(SIDES, keys, strict=True)}
+
+
+def _degrees(row: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    return row["west_deg"], row["south_deg"], row["east_deg"], row["north_deg"]
+
+
+def _parse_table_row(row: Row, index: Path, _: Path) -> Row:
+    box = UtmBox(_parse_epsg(row["crs"], index), *(row[f"utm_{side}"] for side in SIDES))
+    return {
+        "year": row["year"],
+        "tile": row["utm_zone"],
+        "path": _path_below_root(row["path"], index),
+        **box_columns(box, _degrees(row)),
+    }
+
+
+def _parse_stac_row(row: Row, index: Path, root: Path) -> Row:
+    epsg = _parse_epsg(row.get("proj:epsg", row.get("proj:code")), index)
+    path = _path_below_root(((row["assets"] or {}).get("data") or {}).get("href"), index)
+    box = _stac_box(row, epsg) or _header_box(root / path) or utm_bounds(_degrees(row), epsg)
+    _, year, zone, _ = path.split("/")
+    return {
+        "year": int(year),
+        "tile": zone,
+        "path": path,
+        **box_columns(box, _degrees(row)),
+    }
+
+
+def _stac_box(row: Mapping[str, Any], epsg: int) -> UtmBox | None:
+    """Give the bounds in metres from the STAC projection fields, where the copy has them."""
+    if row.get("proj:bbox"):
+        return UtmBox(epsg, *map(float, row["proj:bbox"]))
+    if row.get("proj:transform") and row.get("proj:shape"):
+        a, _, c, _, e, f = (float(value) for value in row["proj:transform"][:6])
+        height, width = row["proj:shape"]
+        y = sorted((f, f + e * height))
+        return UtmBox(epsg, c, y[0], c + a * width, y[1])
+    return None
+
+
+def _header_box(path: Path) -> UtmBox | None:
+    """Give the bounds in the file itself; None where it is missing or damaged (reading it says so)."""
+    try:
+        with open_raster(path) as dataset:
+            return read_header(dataset, path).box
+    except (SourceMissingError, SourceFormatError):
+        return None
+
+
+def _parse_epsg(value: object, index: Path) -> int:
+    match = _EPSG.match(str(value))
+    if match is None:
+        raise SourceFormatError(
+            str(index),
+            "CRS",
+            repr(value),
+            "'EPSG:326zz' or 'EPSG:327zz'",
+            "Is this the index of another release?",
+        )
+    return int(match[1])
+
+
+def _path_below_root(path: str | None, index: Path) -> str:
+    match = _ANNUAL.search(path or "")
+    if match is None:
+        raise SourceFormatError(
+            str(index), "path", repr(path), "'.../annual/{year}/{zone}/{stem}.tiff'",
+            "Is this the index of another release?",
+        )  # fmt: skip
+    return match[1]

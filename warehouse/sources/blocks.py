@@ -1,0 +1,213 @@
+"""Pixel products in rasters: reads scheduled by block, one contract out.
+
+Belongs here: which files and blocks to read for which boxes, in which order. Does not: GDAL (`rasters.py`),
+the rules of one product (`aef_cog.py`, `pixel_geotiff.py`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from rasterio.windows import Window
+
+from transforms.utm import UtmBox
+from transforms.windows import PixelWindow
+from warehouse.errors import (
+    BandCountError,
+    OverlappingSourcesError,
+    SourceContentError,
+    SourceFormatError,
+    SourceMissingError,
+)
+from warehouse.products import Product
+from warehouse.sources.bounds import row_box
+from warehouse.sources.rasters import (
+    RasterHeader,
+    list_blocks,
+    open_raster,
+    read_header,
+    read_north_up,
+    window_of,
+)
+
+#: Ground that two files of one year may share without being called an overlap, m2 (rounding of edges).
+_OVERLAP_TOLERANCE_M2 = 1.0
+
+
+class BlockRasterSource(ABC):
+    """Rasters of one pixel product below one root.
+
+    Args:
+        product: registry entry.
+        root: folder that the index paths are relative to.
+        index_rows: rows of `raw_{product}__index`.
+    """
+
+    def __init__(self, product: Product, root: Path, index_rows: pa.Table) -> None:
+        self.product = product
+        self.root = root
+        self._rows: list[dict[str, Any]] = index_rows.to_pylist()
+
+    def iter_blocks(self, year: int, boxes: Sequence[UtmBox], block_px: int = 1024) -> Iterator[PixelWindow]:
+        """Read every block that touches any of the boxes, once, file by file.
+
+        Args:
+            year: calendar year of the product.
+            boxes: areas in UTM; files of other zones are not opened.
+            block_px: edge of a window; raised to a multiple of the file's own block.
+
+        Yields:
+            North-up windows of whole blocks (not cut to the boxes) that do not overlap, files by path, blocks
+            in the order of the file.
+
+        Raises:
+            SourceMissingError: an index row that touches a box has no file.
+            SourceFormatError: a file is damaged or is not what the product declares.
+            OverlappingSourcesError: two files of the year cover the same ground.
+        """
+        rows = self._select_rows(year, boxes)
+        _check_overlaps(rows)
+        for row in rows:
+            path = self._find_file(row)
+            with open_raster(path) as dataset:
+                header = read_header(dataset, path)
+                self._check_header(header, row)
+                for block in list_blocks(header, boxes, block_px):
+                    yield self._read(dataset, header, block)
+
+    def read_window(self, path: str | Path, box: UtmBox) -> PixelWindow:
+        """Read the whole pixels of one file that touch a box, cut to the file.
+
+        Args:
+            path: path of an index row, or any file (absolute, or relative to the root).
+            box: in the file's own zone.
+
+        Returns:
+            A north-up window.
+
+        Raises:
+            SourceMissingError: there is no such file.
+            SourceFormatError: the file is not what the product declares, or the box lies outside it.
+        """
+        full = self.root / path
+        row = next((row for row in self._rows if self.root / row["path"] == full), {})
+        if row:
+            self._find_file(row)
+        with open_raster(full) as dataset:
+            header = read_header(dataset, full)
+            self._check_header(header, row)
+            window = window_of(header, box)
+            if window is None:
+                raise SourceFormatError(
+                    str(full),
+                    "window",
+                    box,
+                    f"a box that touches {header.box}",
+                    "Choose the file by its index row.",
+                )
+            return self._read(dataset, header, window)
+
+    @abstractmethod
+    def _check_header(self, header: RasterHeader, row: Mapping[str, Any]) -> None:
+        """Raise where the header breaks the rules of the product or disagrees with its index row (or {})."""
+
+    @abstractmethod
+    def _prepare(
+        self, values: npt.NDArray[Any], header: RasterHeader
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.integer]]:
+        """Give (values with nodata as the contract says, nodata bands per pixel (height, width))."""
+
+    def _read(self, dataset: Any, header: RasterHeader, window: Window) -> PixelWindow:
+        raw, affine = read_north_up(dataset, header, window)
+        values, missing = self._prepare(raw, header)
+        is_mixed = (missing != 0) & (missing != self.product.dims)
+        if is_mixed.any():
+            rows, cols = np.nonzero(is_mixed)
+            x, y = affine @ (cols[0] + 0.5, rows[0] + 0.5)
+            raise SourceContentError(
+                str(header.path),
+                [
+                    f"mixed nodata bands: found {len(rows)} pixels with nodata in some bands only, "
+                    f"the first at x {x:.1f}, y {y:.1f} (EPSG:{header.epsg}) "
+                    f"with {missing[rows[0], cols[0]]} of {self.product.dims} bands, "
+                    "expected nodata in all bands or in none"
+                ],
+                "Download it again, or set all bands of these pixels to nodata.",
+            )
+        return PixelWindow(values, missing == 0, affine, header.epsg, str(header.path))
+
+    def _select_rows(self, year: int, boxes: Sequence[UtmBox]) -> list[dict[str, Any]]:
+        """List the files to open by path; a row without bounds is opened, so that its error is heard."""
+        rows = []
+        for row in self._rows:
+            extent = row_box(row)
+            if row["year"] == year and (extent is None or any(extent.intersects(box) for box in boxes)):
+                rows.append(row)
+        return sorted(rows, key=lambda row: row["path"])
+
+    def _find_file(self, row: Mapping[str, Any]) -> Path:
+        path = self.root / row["path"]
+        if not path.is_file():
+            raise SourceMissingError(
+                f"raw_{self.product.name}__index[{row['year']}], row '{row['path']}'",
+                f"no file {path}",
+                "the file that the index lists",
+                "Download it below the source root, or remove its row from the index.",
+            )
+        return path
+
+
+def check_raster(header: RasterHeader, row: Mapping[str, Any], problems: Sequence[tuple[str, object, object]]) -> None:
+    """Raise one error about all that differs between a header, its index row and its product.
+
+    Args:
+        header: the raster.
+        row: its index row, or {} for a file read without one.
+        problems: (what, found, expected) that the caller has seen.
+
+    Raises:
+        SourceFormatError: there are problems, or CRS or bounds differ from the index by half a pixel or more.
+    """
+    all_problems = list(problems)
+    declared = row_box(row)
+    if declared is not None:
+        box = header.box
+        if box.epsg != declared.epsg:
+            all_problems.append(("CRS", f"EPSG:{box.epsg}", f"EPSG:{declared.epsg} (index)"))
+        else:
+            corners = [(b.west, b.south, b.east, b.north) for b in (box, declared)]
+            if max(abs(a - b) for a, b in zip(*corners, strict=True)) >= header.affine.a / 2:
+                all_problems.append(("bounds", corners[0], f"{corners[1]} (index)"))
+    if all_problems:
+        what, found, expected = (list(part) for part in zip(*all_problems, strict=True))
+        raise SourceFormatError(
+            str(header.path), ", ".join(what), ", ".join(map(str, found)), ", ".join(map(str, expected)),
+            "Is this a file of another product or release? Download it again, or remove it from the root.",
+        )  # fmt: skip
+
+
+def check_band_count(header: RasterHeader, product: Product) -> None:
+    """Raise where a raster does not have one band per dimension.
+
+    Raises:
+        BandCountError: it has not.
+    """
+    if header.count != product.dims:
+        raise BandCountError(str(header.path), header.count, product.dims)
+
+
+def _check_overlaps(rows: Sequence[Mapping[str, Any]]) -> None:
+    extents = [(row["path"], box) for row in rows if (box := row_box(row)) is not None]
+    for (first, a), (second, b) in combinations(extents, 2):
+        if a.intersects(b):
+            width = min(a.east, b.east) - max(a.west, b.west)
+            area = width * (min(a.north, b.north) - max(a.south, b.south))
+            if area > _OVERLAP_TOLERANCE_M2:
+                raise OverlappingSourcesError(first, second, area / 1e6)

@@ -1,0 +1,189 @@
+"""The release index of a product: which files there are, for which year and ground.
+
+Belongs here: `read_index` and the listing of products without an index file of their own. Does not: the two
+published forms of the AlphaEarth index (`aef_index.py`).
+
+`path` is always relative to the source root, so an index outlives a move of the root. A bad or missing file
+never spoils the index: it keeps its row (`size_bytes` and `etag` NULL where it is missing), and reading it
+raises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import shapely
+
+from transforms.errors import IsthmusError
+from transforms.sentinel2 import sentinel2_tile_box
+from warehouse.errors import SourceMissingError
+from warehouse.products import Layout, Product
+from warehouse.schemas import build_specs
+from warehouse.settings import Bbox, SourceSettings
+from warehouse.sources.aef_index import list_aef_files
+from warehouse.sources.bounds import box_columns, span_columns, touches
+from warehouse.sources.files import is_simulated_root, list_files, stat_file
+from warehouse.sources.patch_geoparquet import read_footprints
+from warehouse.sources.pixel_table import read_table_places
+from warehouse.sources.rasters import open_raster, read_header
+
+#: `{MGRS}_{start}_{stop}.parquet`; `stop` is exclusive.
+EG_NAME = re.compile(r"^(?P<mgrs>\d{2}[A-Z]{3})_(?P<start>\d{4}-\d{2}-\d{2})_(?P<stop>\d{4}-\d{2}-\d{2})\.parquet$")
+Row = dict[str, Any]
+
+
+def read_index(
+    product: Product, source: SourceSettings, years: Sequence[int], area_bbox: Bbox | None = None
+) -> pa.Table:
+    """List the files of a product for some years and an area.
+
+    Args:
+        product: registry entry; its layout says how files are found.
+        source: root, and for some layouts `files`, `index`, `year`.
+        years: calendar years wanted.
+        area_bbox: west, south, east, north in degrees; None = everywhere.
+
+    Returns:
+        `raw_{product}__index` with its declared schema, sorted by year and path; empty where no file touches
+        the area.
+
+    Raises:
+        SourceMissingError: the root, the index file or all files are missing, or no year is known.
+        SourceFormatError: the index is not readable.
+        MissingColumnsError: the index lacks columns.
+    """
+    rows = _LISTERS[product.layout](product, source, frozenset(years), area_bbox)
+    kept = [row for row in rows if area_bbox is None or touches(row, area_bbox)]
+    is_simulated = is_simulated_root(source.root)
+    for row in kept:
+        facts = stat_file(source.root / row["path"])
+        row["size_bytes"] = facts.size_bytes if facts else None
+        row["etag"] = facts.etag if facts else None
+        row["product"] = product.name
+        row["is_simulated"] = is_simulated
+    kept.sort(key=lambda row: (row["year"], row["path"]))
+    return pa.Table.from_pylist(kept, schema=_schema(product))
+
+
+def parse_eg_name(name: str) -> tuple[str, int] | None:
+    """Give (tile, year) of an Earth Genome file name; None for other names and spans that are no year."""
+    match = EG_NAME.match(name)
+    if match is None:
+        return None
+    year = int(match["start"][:4])
+    is_year = match["start"] == f"{year:04d}-01-01" and match["stop"] == f"{year + 1:04d}-01-01"
+    return (match["mgrs"], year) if is_year else None
+
+
+def _list_eg(product: Product, source: SourceSettings, years: frozenset[int], _: Bbox | None) -> list[Row]:
+    names = list_files(source.root, "*/*.parquet")
+    rows = []
+    for path in names:
+        folder, name = path.split("/")
+        parsed = parse_eg_name(name)
+        if parsed is not None and parsed[1] in years and folder == str(parsed[1]):
+            tile, year = parsed
+            bounds = _try_bounds(_tile_bounds, source.root / path, product)
+            rows.append({"year": year, "tile": tile, "path": path, **bounds})
+    if not rows:
+        raise SourceMissingError(
+            f"raw_{product.name}__index[{', '.join(map(str, sorted(years)))}]",
+            f"{len(names)} Parquet files in the folders of {source.root}, none named for these years"
+            + (f" (e.g. {names[0]})" if names else ""),
+            "{year}/{MGRS}_{year}-01-01_{year+1}-01-01.parquet",
+            f"Set sources.{product.name}.root to the folder that holds the year folders.",
+        )
+    return rows
+
+
+def _list_plain(product: Product, source: SourceSettings, years: frozenset[int], _: Bbox | None) -> list[Row]:
+    """List the files of a product whose names say nothing: one row per file of the glob."""
+    year = source.year if source.year is not None else (product.years[0] if len(product.years) == 1 else None)
+    if year is None:
+        raise SourceMissingError(
+            f"sources.{product.name}.year",
+            f"no year, and products {product.name} has years {list(product.years)}",
+            "one year",
+            f"Set sources.{product.name}.year.",
+        )
+    names = list_files(source.root, source.files)
+    if not names:
+        raise SourceMissingError(
+            f"raw_{product.name}__index[{year}]",
+            f"no file matching '{source.files}' in {source.root}",
+            "at least one",
+            f"Set sources.{product.name}.root and sources.{product.name}.files.",
+        )
+    if year not in years:
+        return []
+    read_bounds = _BOUNDS[product.layout]
+    return [
+        {
+            "year": year,
+            "path": name,
+            "tile": PurePosixPath(name).stem,
+            **_try_bounds(read_bounds, source.root / name, product),
+        }
+        for name in names
+    ]
+
+
+def _try_bounds(
+    read_bounds: Callable[[Path, Product], Mapping[str, Any]], path: Path, product: Product
+) -> Mapping[str, Any]:
+    """Give the bounds of a file; none where it is bad: its row stays, and reading it says what is wrong."""
+    try:
+        return read_bounds(path, product)
+    except IsthmusError:
+        return {}
+
+
+def _tile_bounds(path: Path, _: Product) -> Mapping[str, Any]:
+    return box_columns(sentinel2_tile_box(path.name[:5]))
+
+
+def _raster_bounds(path: Path, _: Product) -> Mapping[str, Any]:
+    with open_raster(path) as dataset:
+        return box_columns(read_header(dataset, path).box)
+
+
+def _table_bounds(path: Path, _: Product) -> Mapping[str, Any]:
+    places = read_table_places(path)
+    if not len(places.lon):
+        return {}
+    lon, lat, x, y = places.lon, places.lat, places.x_m, places.y_m
+    degrees = (lon.min(), lat.min(), lon.max(), lat.max())
+    return span_columns(degrees, (x.min(), y.min(), x.max(), y.max()), places.epsg)
+
+
+def _footprint_bounds(path: Path, product: Product) -> Mapping[str, Any]:
+    prints = read_footprints(path, product)
+    if not len(prints):
+        return {}
+    x, y, half = prints.x_m, prints.y_m, prints.side_m / 2
+    west, south, east, north = shapely.total_bounds(prints.polygons)
+    metres = ((x - half).min(), (y - half).min(), (x + half).max(), (y + half).max())
+    return span_columns((west, south, east, north), metres, prints.epsg)
+
+
+def _schema(product: Product) -> pa.Schema:
+    specs = build_specs({product.name: product}, labels={}, pixels=None, patches=None)
+    return specs[f"raw_{product.name}__index"].schema
+
+
+_BOUNDS: Mapping[Layout, Callable[[Path, Product], Mapping[str, Any]]] = {
+    "pixel_geotiff": _raster_bounds,
+    "pixel_table": _table_bounds,
+    "patch_geoparquet": _footprint_bounds,
+}
+_LISTERS: Mapping[Layout, Callable[[Product, SourceSettings, frozenset[int], Bbox | None], list[Row]]] = {
+    "aef_cog": list_aef_files,
+    "eg_geoparquet": _list_eg,
+    "pixel_geotiff": _list_plain,
+    "pixel_table": _list_plain,
+    "patch_geoparquet": _list_plain,
+}

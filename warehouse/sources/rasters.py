@@ -1,0 +1,247 @@
+"""GeoTIFF windows, always north-up: what the raster clients share.
+
+Belongs here: opening, headers, windows of whole pixels, the flip of bottom-up files, errors of damaged files.
+Does not: what the bands mean (`aef_cog.py`, `pixel_geotiff.py`, `label_geotiff.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from transforms.utm import UtmBox
+from warehouse.errors import SourceFormatError, SourceMissingError
+
+#: One thread (assets run side by side) and a small cache (every block is read once).
+GDAL_OPTIONS = {"GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 96}
+#: Whole pixels: a box edge this close to a pixel edge, in pixels, lies on it.
+_EDGE_TOLERANCE_PX = 1e-6
+
+
+@dataclass(frozen=True)
+class RasterHeader:
+    """The facts of a raster in a metric CRS.
+
+    Attributes:
+        path: the file.
+        epsg: its CRS.
+        affine: as stored: e > 0 where row 0 is the southernmost.
+        width: columns.
+        height: rows.
+        count: bands.
+        dtypes: distinct types of the bands.
+        nodata: declared nodata value.
+        block_px: edge of a stored tile, or rows of a stored strip.
+    """
+
+    path: Path
+    epsg: int
+    affine: Affine
+    width: int
+    height: int
+    count: int
+    dtypes: tuple[str, ...]
+    nodata: float | None
+    block_px: int
+
+    @property
+    def is_bottom_up(self) -> bool:
+        """Tell whether row 0 is the southernmost."""
+        return bool(self.affine.e > 0)
+
+    @property
+    def box(self) -> UtmBox:
+        """Outer edges, whichever way up the file is."""
+        y0, y1 = self.affine.f, self.affine.f + self.affine.e * self.height
+        return UtmBox(self.epsg, self.affine.c, min(y0, y1), self.affine.c + self.affine.a * self.width, max(y0, y1))
+
+
+@contextmanager
+def open_raster(path: Path) -> Iterator[Any]:
+    """Open a raster.
+
+    Yields:
+        A rasterio dataset.
+
+    Raises:
+        SourceMissingError: there is no such file.
+        SourceFormatError: GDAL cannot read its header.
+    """
+    if not path.is_file():
+        raise SourceMissingError(
+            str(path), "no such file", "a GeoTIFF", "Download it, or correct the path in the settings."
+        )
+    try:
+        with rasterio.Env(**GDAL_OPTIONS):
+            dataset = rasterio.open(path)
+    except RasterioError as error:
+        raise SourceFormatError(
+            str(path), "GeoTIFF", f"{path.stat().st_size} bytes that GDAL refuses ({error})",
+            "a readable GeoTIFF", "Download it again.",
+        ) from error  # fmt: skip
+    try:
+        yield dataset
+    finally:
+        dataset.close()
+
+
+def read_header(dataset: Any, path: Path) -> RasterHeader:
+    """Read the header of a raster in a metric CRS.
+
+    Raises:
+        SourceFormatError: rotated, without an EPSG code, or in a CRS whose unit is not the metre.
+    """
+    affine = dataset.transform
+    epsg = dataset.crs.to_epsg() if dataset.crs else None
+    is_metric = bool(dataset.crs) and dataset.crs.is_projected and dataset.crs.linear_units_factor[1] == 1.0
+    if epsg is None or not is_metric:
+        raise SourceFormatError(
+            str(path),
+            "CRS",
+            dataset.crs,
+            "an EPSG code with metres",
+            "Reproject it, e.g. gdalwarp -t_srs EPSG:32648.",
+        )
+    if affine.b != 0 or affine.d != 0 or affine.a <= 0 or affine.e == 0:
+        raise SourceFormatError(
+            str(path),
+            "affine",
+            tuple(affine)[:6],
+            "no rotation and columns that run east",
+            "Warp it with gdalwarp.",
+        )
+    rows, cols = dataset.block_shapes[0]
+    block_px = rows if cols == dataset.width else max(rows, cols)
+    return RasterHeader(
+        path, int(epsg), affine, dataset.width, dataset.height, dataset.count,
+        tuple(dict.fromkeys(dataset.dtypes)), dataset.nodata, block_px,
+    )  # fmt: skip
+
+
+def window_of(header: RasterHeader, box: UtmBox) -> Window | None:
+    """Give the window, in rows as stored, of the whole pixels that touch a box; None where none does."""
+    if not header.box.intersects(box):
+        return None
+    a, e = header.affine.a, header.affine.e
+    cols = sorted(((box.west - header.affine.c) / a, (box.east - header.affine.c) / a))
+    rows = sorted(((box.south - header.affine.f) / e, (box.north - header.affine.f) / e))
+    col0, col1 = _clip_edges(cols, header.width)
+    row0, row1 = _clip_edges(rows, header.height)
+    if col1 <= col0 or row1 <= row0:
+        return None
+    return Window(col0, row0, col1 - col0, row1 - row0)
+
+
+def _clip_edges(edges: Sequence[float], size: int) -> tuple[int, int]:
+    first = math.floor(edges[0] + _EDGE_TOLERANCE_PX)
+    last = math.ceil(edges[1] - _EDGE_TOLERANCE_PX)
+    return max(0, first), min(size, last)
+
+
+def list_blocks(header: RasterHeader, boxes: Sequence[UtmBox], block_px: int) -> list[Window]:
+    """List the blocks that share area with any of the boxes, each once, in the order of the file.
+
+    Args:
+        header: the raster.
+        boxes: in any zone; those of other zones touch nothing.
+        block_px: wanted edge; raised to a multiple of the stored block, so that no stored tile is read twice.
+
+    Returns:
+        Windows in rows as stored; they do not overlap.
+    """
+    edge = header.block_px * max(1, math.ceil(block_px / header.block_px))
+    touched: set[tuple[int, int]] = set()
+    for box in boxes:
+        window = window_of(header, box)
+        if window is None:
+            continue
+        rows = range(window.row_off // edge, (window.row_off + window.height - 1) // edge + 1)
+        cols = range(window.col_off // edge, (window.col_off + window.width - 1) // edge + 1)
+        touched.update((row, col) for row in rows for col in cols)
+    return [
+        Window(
+            col * edge,
+            row * edge,
+            min(edge, header.width - col * edge),
+            min(edge, header.height - row * edge),
+        )
+        for row, col in sorted(touched)
+    ]
+
+
+def read_north_up(dataset: Any, header: RasterHeader, window: Window) -> tuple[npt.NDArray[Any], Affine]:
+    """Read all bands of a window and turn it north-up.
+
+    Args:
+        dataset: the open raster.
+        header: its header.
+        window: rows as stored.
+
+    Returns:
+        (values (band, height, width) with row 0 the northernmost, affine with e < 0).
+
+    Raises:
+        SourceFormatError: the file is damaged or cut short.
+    """
+    try:
+        with rasterio.Env(**GDAL_OPTIONS):
+            values = dataset.read(window=window)
+    except RasterioError as error:
+        raise damaged_error(dataset, header.path, error) from error
+    a, e = header.affine.a, header.affine.e
+    west = header.affine.c + a * window.col_off
+    if header.is_bottom_up:
+        north = header.affine.f + e * (window.row_off + window.height)
+        _flip_rows(values)
+        return values, Affine(a, 0.0, west, 0.0, -e, north)
+    return values, Affine(a, 0.0, west, 0.0, e, header.affine.f + e * window.row_off)
+
+
+def _flip_rows(values: npt.NDArray[Any]) -> None:
+    """Flip (band, height, width) upside down in place: a copy of a block costs a fifth of its decoding."""
+    half = values.shape[1] // 2
+    if half == 0:
+        return
+    for band in values:
+        first = band[:half].copy()
+        band[:half] = band[: -half - 1 : -1]
+        band[-half:] = first[::-1]
+
+
+def damaged_error(dataset: Any, path: Path, error: RasterioError) -> SourceFormatError:
+    """Say how many bytes are there and how many the block table of the file asks for."""
+    needed = _needed_bytes(dataset)
+    found = path.stat().st_size
+    if needed > found:
+        return SourceFormatError(
+            str(path), "length", f"{found} bytes", f"at least {needed} bytes (end of the last block)",
+            "The file is cut short: download it again.",
+        )  # fmt: skip
+    cause = error.__cause__ or error
+    return SourceFormatError(
+        str(path), "blocks", f"a block that does not decode ({cause})", "blocks that decode",
+        "The file is damaged: download it again.",
+    )  # fmt: skip
+
+
+def _needed_bytes(dataset: Any) -> int:
+    """Give the end of the last stored block at full resolution (0 where the driver does not say)."""
+    needed = 0
+    for band in range(1, dataset.count + 1):
+        height, width = dataset.block_shapes[band - 1]
+        for row in range(math.ceil(dataset.height / height)):
+            for col in range(math.ceil(dataset.width / width)):
+                offset = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
+                size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
+                needed = max(needed, int(offset or 0) + int(size or 0))
+    return needed

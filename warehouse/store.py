@@ -1,0 +1,297 @@
+"""One warehouse: its settings, products and tables, opened for reading and writing by name and key.
+
+Belongs here: looking up specs, products and paths for a name. Does not: file encoding (`writer.py`),
+SQL (`catalog.py`), partitions of Dagster.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
+
+from transforms.keeping import KeepRule, OwnerRule
+from transforms.labels import ClassMap
+from transforms.places import PixelPlaces, pixel_places_from_table
+from transforms.shards import Bbox, Shard
+from transforms.utm import UtmBox, project_bbox
+from warehouse import reader, writer
+from warehouse.errors import DiskSpaceError, SourceMissingError
+from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
+from warehouse.products import Product, find_product
+from warehouse.provenance import Provenance, SourceFile, merge_attributions
+from warehouse.schemas import TableSpec, build_specs
+from warehouse.settings import EvaluateSettings, LabelSettings, Settings, SourceSettings, Task
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A warehouse as its settings describe it. Opening it touches no file."""
+
+    settings: Settings
+
+    @property
+    def root(self) -> Path:
+        """Folder of the tables."""
+        return self.settings.warehouse.root
+
+    @cached_property
+    def products(self) -> dict[str, Product]:
+        """Products that have a source, by name."""
+        registry = self.settings.registry()
+        return {name: find_product(registry, name) for name in self.settings.sources}
+
+    @cached_property
+    def specs(self) -> dict[str, TableSpec]:
+        """Declared tables by name."""
+        settings = self.settings
+        return build_specs(
+            self.products,
+            labels={name: len(label.classes) for name, label in settings.labels.items()},
+            pixels=settings.compare.pixels,
+            patches=settings.compare.patches,
+        )
+
+    @property
+    def pixel_product(self) -> Product | None:
+        """The compared pixel product."""
+        name = self.settings.compare.pixels
+        return self.products[name] if name is not None else None
+
+    @property
+    def patch_product(self) -> Product | None:
+        """The compared patch product."""
+        name = self.settings.compare.patches
+        return self.products[name] if name is not None else None
+
+    def source(self, product: str) -> SourceSettings:
+        """Where a product's files are."""
+        return self.settings.sources[product]
+
+    def label(self, name: str) -> LabelSettings:
+        """Settings of a label source."""
+        return self.settings.labels[name]
+
+    def class_map(self, name: str) -> ClassMap:
+        """Classes of a raster label source, ids in the order of the settings."""
+        classes = self.label(name).classes
+        return ClassMap(codes=tuple(int(code) for code in classes.values()), names=tuple(classes))
+
+    def labels_pixels(self, name: str) -> bool:
+        """Tell whether a label source can label pixels: rasters do, columns only those of a pixel product."""
+        label = self.label(name)
+        return label.product is None or self.products[label.product].grain == "pixel"
+
+    def labels_patches(self, name: str) -> bool:
+        """Tell whether a label source can label patches: rasters do, columns only those of a patch product."""
+        label = self.label(name)
+        return label.product is None or self.products[label.product].grain == "patch"
+
+    def asks(self, task: Task) -> bool:
+        """Tell whether a task is evaluated (without [evaluate], both are prepared)."""
+        return self.settings.evaluate is None or task in self.settings.evaluate.tasks
+
+    @property
+    def report_path(self) -> Path:
+        """File of the report, beside the tables."""
+        return self.root / "report.html"
+
+    # -- tables ---------------------------------------------------------------------------------------------
+
+    def has(self, table: str, key: PartitionKey) -> bool:
+        """Tell whether a partition is stored."""
+        return reader.has_partition(self.root, table, key)
+
+    def partitions(self, table: str, *, year: int | None = None, shard: str | None = None) -> list[PartitionKey]:
+        """List stored partitions, of one year or shard if given."""
+        keys = reader.list_partitions(self.root, table)
+        return [k for k in keys if year in (None, k.year) and shard in (None, k.shard)]
+
+    def read(self, table: str, key: PartitionKey = ALL, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one partition (see `reader.read_partition`)."""
+        return reader.read_partition(self.root, self.specs[table], key, columns)
+
+    def read_many(self, table: str, keys: Iterable[PartitionKey], columns: Sequence[str] | None = None) -> pa.Table:
+        """Read partitions with their `year` and `shard` (see `reader.read_partitions`)."""
+        return reader.read_partitions(self.root, self.specs[table], keys, columns)
+
+    def read_cells(self, table: str, year: int) -> pa.Table:
+        """Read all evidence cells of a year."""
+        return reader.read_cells(self.root, self.specs[table], year)
+
+    def write(self, table: str, key: PartitionKey, rows: pa.Table, provenance: Provenance) -> writer.WrittenPartition:
+        """Replace one partition atomically (see `writer.write_table`)."""
+        self._check_space()
+        path = partition_path(self.root, table, key)
+        return writer.write_table(path, self.specs[table], rows, provenance)
+
+    def open(
+        self, table: str, key: PartitionKey, provenance: Provenance
+    ) -> AbstractContextManager[writer.PartitionWriter]:
+        """Replace one partition atomically, in pieces (see `writer.open_partition`)."""
+        self._check_space()
+        path = partition_path(self.root, table, key)
+        return writer.open_partition(path, self.specs[table], provenance)
+
+    def path(self, table: str, key: PartitionKey) -> Path:
+        """Give the file of a partition."""
+        return partition_path(self.root, table, key)
+
+    def cell(self, table: str, year: int, cell: str) -> Path:
+        """Give the file of an evidence cell."""
+        return cell_path(self.root, table, year, cell)
+
+    def write_cell(
+        self, table: str, year: int, cell: str, rows: pa.Table, provenance: Provenance
+    ) -> writer.WrittenPartition:
+        """Replace one evidence cell atomically."""
+        self._check_space()
+        return writer.write_table(self.cell(table, year, cell), self.specs[table], rows, provenance)
+
+    def drop_cells(self, table: str, year: int, *, keep: Collection[str]) -> None:
+        """Remove the evidence cells of a year that are not among those to keep."""
+        for path in self.cell(table, year, "*").parent.glob("cell-*.parquet"):
+            if path.stem.removeprefix("cell-") not in keep:
+                path.unlink()
+
+    # -- shards and rules -----------------------------------------------------------------------------------
+
+    def shards(self) -> tuple[Shard, ...]:
+        """Read the shards of the area of interest, in the order that decides ownership."""
+        table = self.read("core_grid__shards")
+        boxes = self._boxes(table)
+        rows = zip(table["shard"].to_pylist(), table["epsg"].to_pylist(), boxes, strict=True)
+        rule = self.settings.area.shard_rule
+        by_key = {key: Shard(key, rule, epsg, box) for key, epsg, box in rows}
+        order = list(self.settings.area.regions) if rule == "region" else []
+        ranked = sorted(by_key, key=lambda key: (order.index(key) if key in order else len(order), key))
+        return tuple(by_key[key] for key in ranked)
+
+    def owner_rule(self, shard: str, *, by_zone: bool = False) -> OwnerRule:
+        """Give the rule that says which places a shard owns."""
+        return OwnerRule(shard, self.shards(), self.settings.area.bbox, by_zone)
+
+    def keep_rule(self) -> KeepRule:
+        """Give the rule that says which pixels are kept."""
+        keep = self.settings.keep
+        return KeepRule(keep.all, tuple((w.name, w.bbox) for w in keep.windows), keep.sample)
+
+    # -- rows that several assets need -----------------------------------------------------------------------
+
+    def index_rows(self, product: Product, year: int | None, bbox: Bbox) -> pa.Table:
+        """Read the index rows of one product and year whose files touch a box."""
+        index = self.read(f"raw_{product.name}__index")
+        west, south, east, north = bbox
+        touches = (
+            (pc.field("year") == year)
+            & (pc.field("west_deg") <= east)
+            & (pc.field("east_deg") >= west)
+            & (pc.field("south_deg") <= north)
+            & (pc.field("north_deg") >= south)
+        )
+        return index.filter(touches)
+
+    def source_files(self, index: pa.Table) -> list[SourceFile]:
+        """Give the files of index rows, for the footer."""
+        rows = zip(index["path"].to_pylist(), index["etag"].to_pylist(), strict=True)
+        return [SourceFile(path, etag or "") for path, etag in rows]
+
+    def is_simulated(self, index: pa.Table) -> bool:
+        """Tell whether any file of index rows is simulated."""
+        return any(index["is_simulated"].to_pylist())
+
+    def shard_boxes(self, index: pa.Table, shard: Shard) -> list[UtmBox]:
+        """Give the box of a shard in each zone that the files of an index are in."""
+        zones = sorted({int(epsg) for epsg in index["epsg"].to_pylist()})
+        return [project_bbox(shard.bbox, epsg) for epsg in zones]
+
+    def embedding_years(self, label: str, label_year: int | None) -> list[int]:
+        """Give the embedding years that the settings map to a label year."""
+        return sorted(year for year, of_label in self.label(label).years.items() if of_label == label_year)
+
+    def pixel_places(
+        self, product: Product, shard: str | None, years: Sequence[int | None], *, sample_only: bool = False
+    ) -> PixelPlaces:
+        """Read the places of the pixels that one shard keeps in some years, each place once."""
+        table = f"core_{product.name}__pixels"
+        keys = [key for key in self.partitions(table, shard=shard) if key.year in years]
+        columns = [*(field.name for field in fields(PixelPlaces)), "in_sample"]
+        rows = self.read_many(table, keys, columns)
+        return pixel_places_from_table(rows.filter(rows["in_sample"]) if sample_only else rows)
+
+    # -- provenance -----------------------------------------------------------------------------------------
+
+    def product_provenance(
+        self,
+        product: Product,
+        sources: Sequence[SourceFile],
+        *,
+        is_simulated: bool,
+        inputs: Sequence[str] = (),
+    ) -> Provenance:
+        """Describe rows that derive from one product."""
+        return Provenance(
+            product=product.name,
+            release=f"{product.model}; {product.grid_version}",
+            licence=product.licence,
+            attribution=(product.attribution,),
+            is_simulated=is_simulated,
+            sources=tuple(sources),
+            inputs=tuple(inputs),
+        )
+
+    def derived_provenance(self, inputs: Sequence[str], *, is_simulated: bool) -> Provenance:
+        """Describe rows that derive from the compared pair and the labels."""
+        pair = [p for p in (self.pixel_product, self.patch_product) if p is not None]
+        labels = [label.attribution for label in self.settings.labels.values()]
+        return Provenance(
+            product="+".join(p.name for p in pair),
+            release="; ".join(f"{p.model}, {p.grid_version}" for p in pair),
+            licence="; ".join(dict.fromkeys(p.licence for p in pair)),
+            attribution=merge_attributions([[p.attribution for p in pair], labels]),
+            is_simulated=is_simulated,
+            inputs=tuple(inputs),
+        )
+
+    def _boxes(self, table: pa.Table) -> list[Bbox]:
+        shapes = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+        return [(float(w), float(s), float(e), float(n)) for w, s, e, n in shapely.bounds(shapes)]
+
+    def _check_space(self) -> None:
+        """Refuse to write onto a nearly full disk.
+
+        Raises:
+            DiskSpaceError: less than `limits.min_free_mb` is free.
+        """
+        folder = self.root
+        while not folder.exists():
+            folder = folder.parent
+        free_mb = shutil.disk_usage(folder).free // 2**20
+        if free_mb < self.settings.limits.min_free_mb:
+            raise DiskSpaceError(str(self.root), free_mb, self.settings.limits.min_free_mb)
+
+
+def evaluate_settings(warehouse: Warehouse) -> EvaluateSettings:
+    """Give the evaluation settings.
+
+    Raises:
+        SourceMissingError: the settings file has none.
+    """
+    if warehouse.settings.evaluate is None:
+        raise SourceMissingError(
+            f"settings '{warehouse.settings.name}'", "no [evaluate]", "one", "Add [evaluate] label = ..."
+        )
+    return warehouse.settings.evaluate
+
+
+def any_simulated(warehouse: Warehouse) -> bool:
+    """Tell whether any source of the compared pair or its labels is simulated."""
+    pair = [p for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
+    return any(warehouse.is_simulated(warehouse.read(f"raw_{product.name}__index")) for product in pair)

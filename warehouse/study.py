@@ -1,0 +1,306 @@
+"""The cells of an evaluation and the rows that they leave.
+
+Belongs here: cell identity, running cells on stored features. Does not: contrasts (`contrasts.py`), maps
+(`window_maps.py`), the statistics themselves (`transforms/`), Dagster.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.alignment import match_keys
+from transforms.arms import ARMS, CLAIMS, Arm, Task, list_arms
+from transforms.evaluation import (
+    CellOutcome,
+    ProbeSettings,
+    confusion_rows,
+    fill_columns,
+    metric_rows,
+    run_cell,
+)
+from transforms.evidence_units import (
+    FoldRules,
+    UnitKind,
+    Units,
+    folds_table,
+    plan_from_table,
+    plan_schemes,
+    take_plan,
+)
+from transforms.folds import FoldPlan, Scheme
+from warehouse.contrasts import diagnostic_note
+from warehouse.features import LabelledUnits, read_features, read_labelled_units
+from warehouse.layout import PartitionKey
+from warehouse.provenance import code_version
+from warehouse.store import Warehouse, any_simulated, evaluate_settings
+from warehouse.window_maps import predict_window
+
+UNIT_OF_TASK: dict[Task, UnitKind] = {"T1": "patch", "T5": "pixel"}
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm in one scheme.
+
+    Attributes:
+        task: T1 or T5.
+        scheme: fold scheme.
+        arm: key in `ARMS`.
+    """
+
+    task: Task
+    scheme: Scheme
+    arm: str
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """Units and features of one task; every arm has a vector at every unit.
+
+    Attributes:
+        units: labelled places.
+        features: float32 (n, d) by arm.
+        is_simulated: True if anything here is.
+        rule: how units were chosen, in words.
+    """
+
+    units: Units
+    features: dict[str, np.ndarray]
+    is_simulated: bool
+    rule: str
+
+
+def fold_rules(warehouse: Warehouse) -> FoldRules:
+    """Give the fold rules; outside diagnostics the buffer is never below the context of either product."""
+    settings = evaluate_settings(warehouse)
+    contexts = [p.context_m for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
+    buffer_m = settings.buffer_m if settings.diagnostic else max([settings.buffer_m, *contexts])
+    return FoldRules(settings.block_edge_m, buffer_m, settings.n_folds, settings.seed)
+
+
+def make_folds(warehouse: Warehouse, year: int) -> pa.Table:
+    """Plan the folds of all labelled patches and sampled pixels of a year, blocks shared by both."""
+    settings = evaluate_settings(warehouse)
+    kinds = [UNIT_OF_TASK[task] for task in settings.tasks]
+    found = {kind: read_labelled_units(warehouse, kind, settings.label, year) for kind in kinds}
+    labelled = {kind: item for kind, item in found.items() if item is not None and len(item.units)}
+    plans = plan_schemes([item.units for item in labelled.values()], settings.schemes, fold_rules(warehouse))
+    tables = [
+        folds_table(labelled[kind].units, plan, settings.label, is_simulated=labelled[kind].is_simulated)
+        for (kind, _), plan in plans.items()
+    ]
+    if not tables:
+        return warehouse.specs["out_probe__folds"].schema.empty_table()
+    return pa.concat_tables(tables)
+
+
+def list_cells(warehouse: Warehouse) -> list[Cell]:
+    """List the cells of the settings: every arm that the products allow, in every scheme."""
+    settings = evaluate_settings(warehouse)
+    has = {
+        "has_patches": warehouse.patch_product is not None,
+        "has_pixels": warehouse.pixel_product is not None,
+    }
+    return [
+        Cell(task, scheme, arm.name)
+        for task in settings.tasks
+        for scheme in settings.schemes
+        for arm in list_arms(task, **has)
+    ]
+
+
+def cell_key(warehouse: Warehouse, year: int, cell: Cell) -> str:
+    """Hash what defines a cell: products, label, folds and probe settings."""
+    settings = evaluate_settings(warehouse)
+    definition = {
+        "name": warehouse.settings.name,
+        "year": year,
+        "cell": asdict(cell),
+        "compare": warehouse.settings.compare.model_dump(),
+        "evaluate": settings.model_dump(exclude={"tasks", "schemes"}),
+        "label": warehouse.label(settings.label).model_dump(mode="json", exclude={"path"}),
+    }
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_task(warehouse: Warehouse, task: Task, year: int) -> TaskData | None:
+    """Read the units of a task and the features of its arms, at the units that every arm covers.
+
+    Returns:
+        The data; None where no labels are stored.
+    """
+    settings = evaluate_settings(warehouse)
+    labelled = read_labelled_units(warehouse, UNIT_OF_TASK[task], settings.label, year)
+    if labelled is None:
+        return None
+    pure = np.flatnonzero(labelled.purity >= settings.purity_min) if task == "T1" else None
+    units = _take_units(labelled, pure)
+    arms = [cell.arm for cell in list_cells(warehouse) if cell.task == task and cell.scheme == settings.schemes[0]]
+    features = {arm: read_features(warehouse, arm, units, year) for arm in arms}
+    covered = np.ones(len(units), bool)
+    for values in features.values():
+        covered &= np.isfinite(values).all(axis=1)
+    keep = np.flatnonzero(covered)
+    rule = f"majority, purity >= {settings.purity_min}" if task == "T1" else "uniform sample of kept pixels"
+    return TaskData(
+        _take_units(LabelledUnits(units, labelled.purity, labelled.is_simulated), keep),
+        {arm: values[keep] for arm, values in features.items()},
+        labelled.is_simulated or any_simulated(warehouse),
+        rule,
+    )
+
+
+def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]:
+    """Run all cells of a year and write one file per cell and table; cells of older settings are removed.
+
+    Args:
+        warehouse: the warehouse.
+        year: embedding year.
+        report: told one line per cell.
+
+    Returns:
+        Rows written, by table.
+    """
+    settings = evaluate_settings(warehouse)
+    folds = warehouse.read("out_probe__folds", PartitionKey(year))
+    written: dict[str, int] = {}
+    keys: set[str] = set()
+    for task in settings.tasks:
+        data = load_task(warehouse, task, year)
+        for cell in [cell for cell in list_cells(warehouse) if cell.task == task]:
+            watch = time.perf_counter()
+            plan = _plan_of(folds, cell, data.units) if data is not None else None
+            outcome = _run(warehouse, cell, data, plan)
+            seconds = time.perf_counter() - watch
+            tables = _cell_tables(warehouse, year, cell, data, plan, outcome, seconds)
+            key = cell_key(warehouse, year, cell)
+            keys.add(key)
+            for table, rows in tables.items():
+                inputs = ["out_probe__folds"]
+                provenance = warehouse.derived_provenance(inputs, is_simulated=data is not None and data.is_simulated)
+                written[table] = written.get(table, 0) + warehouse.write_cell(table, year, key, rows, provenance).rows
+            report(f"{cell.task} {cell.scheme} {cell.arm}: {outcome.problem or 'ok'} ({seconds:.1f} s)")
+    for table in ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions"):
+        warehouse.drop_cells(table, year, keep=keys)
+    return written
+
+
+def _run(warehouse: Warehouse, cell: Cell, data: TaskData | None, plan: FoldPlan | None) -> CellOutcome:
+    settings = evaluate_settings(warehouse)
+    if data is None or plan is None:
+        return CellOutcome((), f"no labels of {settings.label} for task {cell.task}")
+    probe = ProbeSettings(settings.c_grid, settings.max_train_units, settings.seed)
+    n_classes = len(warehouse.label(settings.label).classes)
+    arm = ARMS[cell.arm]
+    return run_cell(data.features[cell.arm], data.units.label, plan, arm.probe, n_classes, probe)
+
+
+def _cell_tables(
+    warehouse: Warehouse,
+    year: int,
+    cell: Cell,
+    data: TaskData | None,
+    plan: FoldPlan | None,
+    outcome: CellOutcome,
+    seconds: float,
+) -> dict[str, pa.Table]:
+    """Make the rows of one cell for every evidence table; a failed cell is one metrics row with its status."""
+    settings = evaluate_settings(warehouse)
+    shared = _shared_columns(warehouse, year, cell, data, outcome, seconds)
+    names = tuple(warehouse.label(settings.label).classes)
+    specs = warehouse.specs
+    if data is None or plan is None or not outcome.folds:
+        rows = [{"status": f"failed: {outcome.problem}"}]
+        return {"out_probe__metrics": fill_columns(rows, shared, specs["out_probe__metrics"].schema)}
+    rows = metric_rows(outcome, data.units.label, plan, names)
+    counts = confusion_rows(outcome, data.units.label, plan, len(names))
+    tables = {
+        "out_probe__metrics": fill_columns(rows, shared, specs["out_probe__metrics"].schema),
+        "out_probe__confusions": _share(counts, shared, specs["out_probe__confusions"].schema),
+    }
+    if cell.task == "T5" and cell.scheme == settings.schemes[0]:
+        maps = predict_window(warehouse, year, cell.arm, cell.scheme, plan, outcome)
+        if maps is not None:
+            tables["out_probe__predictions"] = _share(maps, shared, specs["out_probe__predictions"].schema)
+    return tables
+
+
+def _shared_columns(
+    warehouse: Warehouse, year: int, cell: Cell, data: TaskData | None, outcome: CellOutcome, seconds: float
+) -> dict[str, Any]:
+    settings = evaluate_settings(warehouse)
+    arm: Arm = ARMS[cell.arm]
+    product = {"patches": warehouse.patch_product, "pixels": warehouse.pixel_product}.get(arm.side)
+    label = warehouse.label(settings.label)
+    fitted = [item.probe for item in outcome.folds]
+    return {
+        "run_id": cell_key(warehouse, year, cell),
+        "code_rev": code_version(),
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "question": CLAIMS[cell.task].question,
+        "task": cell.task,
+        "label_source": settings.label,
+        "label_year": label.years.get(year),
+        "label_rule": data.rule if data is not None else None,
+        "scheme": cell.scheme,
+        "split": "test",
+        "arm": cell.arm,
+        "arm_family": arm.family,
+        "source_product": product.name if product is not None else None,
+        "dims": data.features[cell.arm].shape[1] if data is not None else None,
+        "bytes_per_km2": product.bytes_per_km2 if product is not None else None,
+        "uses_guide": False,
+        "fitted_in_fold": True,
+        "probe": arm.probe,
+        "probe_params": fitted[0].n_parameters_ if fitted else None,
+        "hp": json.dumps({"c": [probe.c_ for probe in fitted], "converged": all(p.converged_ for p in fitted)}),
+        "budget_kind": "percent",
+        "budget": 100.0,
+        "draw": 0,
+        "seed": settings.seed,
+        "purity_min": settings.purity_min if cell.task == "T1" else None,
+        "threshold_rule": "argmax",
+        "seconds": seconds,
+        "status": "diagnostic" if diagnostic_note(settings, cell.scheme) else "ok",
+        "is_simulated": data.is_simulated if data is not None else any_simulated(warehouse),
+    }
+
+
+def _plan_of(folds: pa.Table, cell: Cell, units: Units) -> FoldPlan:
+    """Read the stored folds of the units of a task."""
+    here = folds.filter((pc.field("unit") == units.kind) & (pc.field("scheme") == cell.scheme))
+    ids, plan = plan_from_table(here, cell.scheme)
+    return take_plan(plan, match_keys(units.unit_id, ids))
+
+
+def _take_units(labelled: LabelledUnits, chosen: np.ndarray | None) -> Units:
+    units = labelled.units
+    if chosen is None:
+        return units
+    columns = {
+        name: getattr(units, name)[chosen]
+        for name in ("unit_id", "shard", "lon", "lat", "label", "given_fold", "given_group")
+    }
+    return Units(kind=units.kind, half_side_m=units.half_side_m, **columns)
+
+
+def _share(rows: pa.Table, shared: dict[str, Any], schema: pa.Schema) -> pa.Table:
+    """Add shared columns to a table and put it into a declared schema."""
+    columns = []
+    for column in schema:
+        if column.name in rows.column_names:
+            columns.append(rows[column.name].cast(column.type))
+        else:
+            columns.append(pa.array([shared.get(column.name)] * rows.num_rows, column.type))
+    return pa.table(columns, schema=schema)
