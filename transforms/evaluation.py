@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from transforms.errors import TooFewUnitsError
 from transforms.folds import FoldPlan, fold_split
@@ -109,8 +110,11 @@ def run_cell(
             train, test = fold_split(plan, fold)
             train = _draw(train, settings, fold)
             model = build_probe(probe, n_classes, settings)
-            model.fit(features[train], labels[train], groups=plan.block_id[train])
-            proba = model.predict_proba(features[test])
+            # one BLAS thread: the products are small, more threads only wait for each other, and sums keep
+            # their order
+            with threadpool_limits(limits=1, user_api="blas"):
+                model.fit(features[train], labels[train], groups=plan.block_id[train])
+                proba = model.predict_proba(features[test])
             pred = proba.argmax(axis=1).astype(np.int16)
             folds.append(FoldOutcome(fold, test, pred, proba, len(train), model))
     except TooFewUnitsError as error:

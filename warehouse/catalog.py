@@ -37,7 +37,10 @@ from warehouse.writer import stored_schema
 CATALOG_FILE = "warehouse.duckdb"
 
 #: Nothing is ever fetched: SQL here must work on a machine without a network.
-_CONFIG = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
 #: Types of the keys in paths. A shard such as `0012` must stay text.
 _HIVE_TYPES = {
     ("year", "shard"): Fragment("{'year': INTEGER, 'shard': VARCHAR}"),
@@ -324,7 +327,9 @@ def _absolute_glob(root: Path, pattern: str) -> Text:
 
 
 def _stored_columns(spec: TableSpec) -> Fragment:
-    columns = [Identifier(level).render() for level in spec.partition_by]
+    # min and max of a bare key column crash DuckDB 1.5 where one file is left (github.com/duckdb/duckdb/issues/25629);
+    # behind an expression they do not, and filters on the key still prune files
+    columns = [f"coalesce({key}, null) as {key}" for key in (Identifier(k).render() for k in spec.partition_by)]
     columns += [_stored_column(column) for column in stored_schema(spec)]
     return Fragment(",\n    ".join(columns))
 

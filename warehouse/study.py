@@ -82,10 +82,15 @@ class TaskData:
 
 
 def fold_rules(warehouse: Warehouse) -> FoldRules:
-    """Give the fold rules; outside diagnostics the buffer is never below the context of either product."""
+    """Give the fold rules; outside diagnostics the buffer is never below what a product's vectors look at.
+
+    That is the model's context, and for patches one side: bilinear interpolation reaches that far, so a nearer
+    training pixel would share a patch vector with a test pixel.
+    """
     settings = evaluate_settings(warehouse)
-    contexts = [p.context_m for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
-    buffer_m = settings.buffer_m if settings.diagnostic else max([settings.buffer_m, *contexts])
+    pair = [p for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
+    reach = [max(product.context_m, product.patch_m or 0.0) for product in pair]
+    buffer_m = settings.buffer_m if settings.diagnostic else max([settings.buffer_m, *reach])
     return FoldRules(settings.block_edge_m, buffer_m, settings.n_folds, settings.seed)
 
 

@@ -117,7 +117,7 @@ def build_world(
     spec = world_spec(size)
     identity = describe_world(spec, strengths, seed)
     existing = _read_mark(root)
-    if existing is not None and {key: existing[key] for key in identity} == identity:
+    if existing is not None and {key: existing.get(key) for key in identity} == identity:
         return _summarise(root, spec, existing, was_built=False)
     building = root.with_name(f".{root.name}.building")
     shutil.rmtree(building, ignore_errors=True)
@@ -157,14 +157,13 @@ def _write_parts(
 
 def _promote(building: Path, root: Path) -> None:
     """Put the finished world in its place; an older one is moved out of the way first."""
-    if not root.exists():
-        building.rename(root)
-        return
     old = root.with_name(f".{root.name}.old")
+    # may be left by a build that was killed right here
     shutil.rmtree(old, ignore_errors=True)
-    root.rename(old)
+    if root.exists():
+        root.rename(old)
     building.rename(root)
-    shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _read_mark(root: Path) -> dict[str, Any] | None:

@@ -111,7 +111,7 @@ class SparseCogWriter:
     def __enter__(self) -> SparseCogWriter:
         for level in range(self._layout.n_levels):
             n_tiles = self._layout.bands * self._layout.tiles_across(level) ** 2
-            spool = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115 (closed in __exit__)
+            spool = tempfile.TemporaryFile(dir=self._path.parent)
             self._levels.append(_Level(spool, np.zeros(n_tiles, np.int64)))
         return self
 
@@ -156,9 +156,9 @@ class SparseCogWriter:
             out.write(struct.pack("<2sHI", b"II", 42, 8))
             for level, base in enumerate(bases):
                 out.write(self._directory(level, out.tell(), base))
-            for level in reversed(self._levels):
-                level.data.seek(0)
-                shutil.copyfileobj(level.data, out, 1 << 22)
+            for spooled in reversed(self._levels):
+                spooled.data.seek(0)
+                shutil.copyfileobj(spooled.data, out, 1 << 22)
 
     def _directory(self, level: int, at: int, data_base: int) -> bytes:
         """Encode a level's directory with its long values behind it, for the file position `at`."""

@@ -2,9 +2,9 @@
 -- grain: one row per shard and occupied cell of 1/48 of the longer side of the area
 -- inputs: pair_patches, pair_pixels (its places, where there are no patches)
 with places as (
-    select shard, lon, lat from pair_patches
+    select distinct shard, lon, lat from pair_patches
     union all
-    select shard, lon, lat from pair_pixels where not exists (select 1 from pair_patches)
+    select distinct shard, lon, lat from pair_pixels where not exists (select 1 from pair_patches)
 ),
 extent as (
     select greatest(max(lon) - min(lon), max(lat) - min(lat), 1e-6) / 48 as step_deg

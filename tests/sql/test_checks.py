@@ -37,7 +37,9 @@ def good_world(root):
     ids = {SHARDS[0]: [1, 2, 3], SHARDS[1]: [4, 5]}
     columns = {"shard": list(SHARDS), "expected_patches": [3, 2]}
     write_rows(
-        root, SPECS["core_grid__shards"], random_rows(SPECS["core_grid__shards"], 2, np.random.default_rng(0), **columns)
+        root,
+        SPECS["core_grid__shards"],
+        random_rows(SPECS["core_grid__shards"], 2, np.random.default_rng(0), **columns),
     )
     for shard, patches in ids.items():
         write(root, "core_grid__patches", shard, patch_id=patches)

@@ -33,9 +33,7 @@ def demo_specs(
     return build_specs(products, labels={"cover": len(CLASSES)}, pixels=pixels, patches=patches)
 
 
-def random_rows(
-    spec: TableSpec, n_rows: int, rng: np.random.Generator, **columns: Sequence[Any]
-) -> pa.Table:
+def random_rows(spec: TableSpec, n_rows: int, rng: np.random.Generator, **columns: Sequence[Any]) -> pa.Table:
     """Fill every declared column with plausible values; `columns` replace them."""
     arrays = []
     for column in stored_schema(spec):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from transforms.arms import CLAIMS, Claim
+from transforms.arms import CLAIMS
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,6 @@ class Contrast:
     p_holm: float | None
     status: str | None
     note: str | None
-
-    @property
-    def claim(self) -> Claim:
-        """The question's claim, as it was fixed beforehand."""
-        return next(claim for claim in CLAIMS.values() if claim.question == self.question)
 
 
 def read_contrasts(data: ReportData) -> list[Contrast]:

@@ -104,23 +104,27 @@ def render_report(data: ReportData) -> str:
     scores = score_arms(data)
     answers = [answer_question(data, claim, contrasts) for claim in CLAIMS.values()]
     strip, no_maps = _map_strip(data, contrasts)
-    return _environment().get_template("template.html").render(
-        data=data,
-        answers=answers,
-        tasks=_task_sections(data, scores),
-        contrast_sections=_contrast_sections(data, contrasts),
-        strip=strip,
-        no_maps=no_maps,
-        coverage=_coverage(data),
-        shards=_shards(data),
-        tables=data.rows("tables"),
-        records=_records(data),
-        runs=_runs(data),
-        failures=_failures(data),
-        simulated_kinds=[row["kind"] for row in data.rows("simulated") if row["is_simulated"]],
-        constants={"replicates": N_REPLICATES, "bootstrap": MIN_BLOCKS_BOOTSTRAP, "verdict": MIN_BLOCKS_VERDICT},
-        claims=CLAIMS.values(),
-        symbols=_SYMBOLS,
+    return (
+        _environment()
+        .get_template("template.html")
+        .render(
+            data=data,
+            answers=answers,
+            tasks=_task_sections(data, scores),
+            contrast_sections=_contrast_sections(data, contrasts),
+            strip=strip,
+            no_maps=no_maps,
+            coverage=_coverage(data),
+            shards=_shards(data),
+            tables=data.rows("tables"),
+            records=_records(data),
+            runs=_runs(data),
+            failures=_failures(data),
+            simulated_kinds=[row["kind"] for row in data.rows("simulated") if row["is_simulated"]],
+            constants={"replicates": N_REPLICATES, "bootstrap": MIN_BLOCKS_BOOTSTRAP, "verdict": MIN_BLOCKS_VERDICT},
+            claims=CLAIMS.values(),
+            symbols=_SYMBOLS,
+        )
     )
 
 
@@ -276,4 +280,3 @@ def _failures(data: ReportData) -> list[dict[str, Any]]:
 
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
-

@@ -193,7 +193,9 @@ def _paint_parcels(
 
 
 @nb.njit(nogil=True, cache=True)
-def _nearest_seeds(row, col, cell, seed_rows, seed_cols):
+def _nearest_seeds(
+    row: float, col: float, cell: int, seed_rows: FloatArray, seed_cols: FloatArray
+) -> tuple[int, int, np.float32, int, int, np.float32]:
     """Find the nearest and second nearest of the seeds in the nine cells around a pixel."""
     gi, gj = int(row // cell) + 1, int(col // cell) + 1
     best = second = np.float32(np.inf)
@@ -210,7 +212,17 @@ def _nearest_seeds(row, col, cell, seed_rows, seed_cols):
 
 
 @nb.njit(nogil=True, cache=True)
-def _fill_parcels(classes, parcels, rows_l, cols_l, classes_l, rows_s, cols_s, classes_s, key):
+def _fill_parcels(
+    classes: ByteArray,
+    parcels: npt.NDArray[np.uint16],
+    rows_l: FloatArray,
+    cols_l: FloatArray,
+    classes_l: ByteArray,
+    rows_s: FloatArray,
+    cols_s: FloatArray,
+    classes_s: ByteArray,
+    key: np.uint64,
+) -> None:
     """Give every pixel the class and number of its large parcel, or of its small one where that is divided."""
     for r in range(classes.shape[0]):
         for c in range(classes.shape[1]):
@@ -225,7 +237,7 @@ def _fill_parcels(classes, parcels, rows_l, cols_l, classes_l, rows_s, cols_s, c
 
 
 @nb.njit(nogil=True, cache=True)
-def _bilinear(field, row, col):
+def _bilinear(field: FloatArray, row: int, col: int) -> float:
     """Interpolate a coarse field at a master pixel centre."""
     y = min(max((row + 0.5) / COARSE_PX - 0.5, 0.0), field.shape[0] - 1.001)
     x = min(max((col + 0.5) / COARSE_PX - 0.5, 0.0), field.shape[1] - 1.001)
@@ -237,7 +249,7 @@ def _bilinear(field, row, col):
 
 
 @nb.njit(nogil=True, cache=True)
-def _paint_lines(classes, river, road_rows, road_cols, key):
+def _paint_lines(classes: ByteArray, river: FloatArray, road_rows: FloatArray, road_cols: FloatArray, key: int) -> None:
     """Paint rivers (zero contours) and roads (edges of Voronoi cells, 1 or 2 px wide) over the parcels."""
     for r in range(classes.shape[0]):
         for c in range(classes.shape[1]):
@@ -253,7 +265,7 @@ def _paint_lines(classes, river, road_rows, road_cols, key):
 
 
 @nb.njit(nogil=True, cache=True)
-def _paint_spots(classes, spots, kinds, key):
+def _paint_spots(classes: ByteArray, spots: FloatArray, kinds: ByteArray, key: int) -> None:
     """Paint ponds with a wet rim, and hamlets of 20 m houses among grass."""
     for i in range(kinds.shape[0]):
         for j in range(kinds.shape[1]):

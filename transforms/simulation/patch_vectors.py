@@ -157,7 +157,7 @@ def _lookup(table: FloatArray, ids: npt.NDArray[np.uint64], key: int) -> FloatAr
 
 
 @nb.njit(cache=True)
-def _hash_ids(ids, key):
+def _hash_ids(ids: npt.NDArray[np.uint64], key: np.uint64) -> npt.NDArray[np.uint64]:
     out = np.empty(len(ids), np.uint64)
     for n in range(len(ids)):
         out[n] = mix64(mix64(key) ^ ids[n])
@@ -165,7 +165,14 @@ def _hash_ids(ids, key):
 
 
 @nb.njit(nogil=True, cache=True)
-def _describe(classes, parcels, origin, steps, raw, land):
+def _describe(
+    classes: npt.NDArray[np.uint8],
+    parcels: npt.NDArray[np.uint16],
+    origin: npt.NDArray[np.float64],
+    steps: npt.NDArray[np.float64],
+    raw: FloatArray,
+    land: npt.NDArray[np.float64],
+) -> None:
     """Count what lies in each footprint: shares, quadrant shares, spread, edges, parcel borders."""
     half = SIDE_PX // 2
     for n in range(len(origin)):

@@ -2,12 +2,13 @@
 
 A vector is the part common to all land, plus regional drift, plus haze that looks like class, plus the pull of
 the classes around, plus the prototype of the pixel's own class (mixed with its neighbours' at edges), plus an
-offset of its parcel, plus noise; scaled to unit length. The first four are smooth and computed on a coarse grid. Belongs here: the model.
-Does not: overviews (`pyramid.py`), raster files.
+offset of its parcel, plus noise; scaled to unit length. The first four are smooth and computed on a coarse grid.
+Belongs here: the model. Does not: overviews (`pyramid.py`), raster files.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numba as nb
@@ -192,7 +193,7 @@ class PixelPlaces:
     def split(self, parts: int) -> list[tuple[slice, PixelPlaces]]:
         """Cut the window into bands of rows, for threads."""
         edges = np.linspace(0, len(self.rows), parts + 1).astype(int)
-        bands = [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        bands = [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
         return [
             (
                 band,
@@ -211,7 +212,7 @@ class PixelPlaces:
 
 
 @nb.njit(nogil=True, cache=True)
-def _add_background(vector, background, row, col):
+def _add_background(vector: FloatArray, background: FloatArray, row: int, col: int) -> None:
     """Set a vector to the coarse background, interpolated."""
     y = min(max((row + 0.5) / COARSE_PX - 0.5, 0.0), background.shape[0] - 1.001)
     x = min(max((col + 0.5) / COARSE_PX - 0.5, 0.0), background.shape[1] - 1.001)
@@ -229,7 +230,7 @@ def _add_background(vector, background, row, col):
 
 
 @nb.njit(nogil=True, cache=True)
-def _add_class(vector, prototypes, classes, row, col):
+def _add_class(vector: FloatArray, prototypes: FloatArray, classes: npt.NDArray[np.uint8], row: int, col: int) -> None:
     """Add the prototype of the pixel, mixed with its neighbours' where they differ."""
     own = classes[row, col]
     mixed = np.float32(0.0)
@@ -246,8 +247,22 @@ def _add_class(vector, prototypes, classes, row, col):
 
 @nb.njit(nogil=True, cache=True)
 def _fill_codes(
-    classes, parcels, prototypes, offsets, noise, roughness, background, rows, cols, first, last, key, x0, y0, out
-):
+    classes: npt.NDArray[np.uint8],
+    parcels: npt.NDArray[np.uint16],
+    prototypes: FloatArray,
+    offsets: FloatArray,
+    noise: FloatArray,
+    roughness: FloatArray,
+    background: FloatArray,
+    rows: FloatArray,
+    cols: FloatArray,
+    first: npt.NDArray[np.int64],
+    last: npt.NDArray[np.int64],
+    key: np.uint64,
+    x0: int,
+    y0: int,
+    out: CodeArray,
+) -> None:
     """Compose, normalise and quantise the vectors of a window; see the module's docstring."""
     height, width = rows.shape
     vector = np.empty(DIMS, np.float32)
