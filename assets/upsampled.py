@@ -1,7 +1,7 @@
 """`out_pixel__{product}_upsampled`: patch vectors at the sampled pixels, full width.
 
-Source: `core_{product}__patches` of the shard and of its neighbours within two patch sides (640 m). Grain: kept sample pixel x
-year x method. `nearest` is not stored: `nearest_patch_id` makes it a view.
+Source: `core_{product}__patches` of the shard and of its neighbours within two patch sides (640 m). Grain: kept sample
+pixel x year x method. `nearest` is not stored: `nearest_patch_id` makes it a view.
 """
 
 import dagster as dg

@@ -169,9 +169,11 @@ class Pipeline:
         """List what can be derived where these products have files."""
         pixels, patches = self.warehouse.pixel_product, self.warehouse.patch_product
         tables = []
-        if pixels in here and patches is not None and self.warehouse.asks("T1"):
+        if pixels is None or patches is None or pixels not in here:
+            return ()
+        if self.warehouse.asks("T1"):
             tables.append(f"out_patch__{pixels.name}_pooled")
-        if pixels in here and patches in here and self.warehouse.asks("T5"):
+        if patches in here and self.warehouse.asks("T5"):
             tables.append(f"out_pixel__{patches.name}_upsampled")
         return tuple(tables)
 

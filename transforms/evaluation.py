@@ -7,6 +7,7 @@ where features come from, files, clocks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +40,13 @@ class ProbeSettings:
         c_grid: inverse regularisation strengths of the logistic probe.
         max_train_units: cap on training units per fold.
         seed: of draws and probes.
+        threads: folds trained at once; results do not depend on it.
     """
 
     c_grid: tuple[float, ...]
     max_train_units: int
     seed: int
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -104,22 +107,22 @@ def run_cell(
     Returns:
         The outcome; a fold that cannot be run makes the whole cell a failed one, with the reason.
     """
-    folds = []
+
+    def run_fold(fold: int) -> FoldOutcome:
+        train, test = fold_split(plan, fold)
+        train = _draw(train, settings, fold)
+        model = build_probe(probe, n_classes, settings)
+        model.fit(features[train], labels[train], groups=plan.block_id[train])
+        proba = model.predict_proba(features[test])
+        return FoldOutcome(fold, test, proba.argmax(axis=1).astype(np.int16), proba, len(train), model)
+
+    # one BLAS thread each: the products are small, and with more the folds would wait for each other
     try:
-        for fold in range(plan.n_folds):
-            train, test = fold_split(plan, fold)
-            train = _draw(train, settings, fold)
-            model = build_probe(probe, n_classes, settings)
-            # one BLAS thread: the products are small, more threads only wait for each other, and sums keep
-            # their order
-            with threadpool_limits(limits=1, user_api="blas"):
-                model.fit(features[train], labels[train], groups=plan.block_id[train])
-                proba = model.predict_proba(features[test])
-            pred = proba.argmax(axis=1).astype(np.int16)
-            folds.append(FoldOutcome(fold, test, pred, proba, len(train), model))
+        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(settings.threads) as pool:
+            folds = tuple(pool.map(run_fold, range(plan.n_folds)))
     except TooFewUnitsError as error:
         return CellOutcome((), str(error))
-    return CellOutcome(tuple(folds), "")
+    return CellOutcome(folds, "")
 
 
 def build_probe(name: str, n_classes: int, settings: ProbeSettings) -> Probe:

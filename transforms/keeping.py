@@ -154,7 +154,9 @@ def keep_points(
     mine = np.flatnonzero(owner.owns(points.lon, points.lat) & np.isfinite(points.vectors).all(axis=1))
     _, first = np.unique(geohash.encode(points.lon[mine], points.lat[mine]), return_index=True)
     mine = mine[np.sort(first)]
-    places = _Points(*(column[mine] for column in (points.lon, points.lat, points.x_m, points.y_m, points.epsg)))
+    places = _Points(
+        lon=points.lon[mine], lat=points.lat[mine], x_m=points.x_m[mine], y_m=points.y_m[mine], epsg=points.epsg[mine]
+    )
     vectors = points.vectors[mine]
     codes = quantize(vectors) if quantised else vectors
     return _pixel_table(places, codes, np.ones(len(mine), bool), keep.windows, product, is_simulated)

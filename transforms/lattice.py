@@ -77,8 +77,8 @@ def locate(is_secondary: npt.ArrayLike, row: npt.ArrayLike, col: npt.ArrayLike) 
     rows = np.asarray(row, np.int64)
     cols = np.asarray(col, np.int64)
     shift = np.where(secondary, 1.0, 0.5)
-    lon: npt.NDArray[np.float64] = -180.0 + (cols + shift) * (360.0 / count_columns(rows))
-    lat: npt.NDArray[np.float64] = -90.0 + (rows + shift) * ROW_HEIGHT_DEG
+    lon = (-180.0 + (cols + shift) * (360.0 / count_columns(rows))).astype(np.float64)
+    lat = (-90.0 + (rows + shift) * ROW_HEIGHT_DEG).astype(np.float64)
     return LatticePlaces(secondary, rows.astype(np.int32), cols.astype(np.int32), lon, lat)
 
 

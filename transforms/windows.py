@@ -43,8 +43,8 @@ class PixelWindow:
     def centers(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Give x of the columns (width,) and y of the rows (height,), pixel centres in metres."""
         height, width = self.valid.shape
-        x: npt.NDArray[np.float64] = self.affine.c + self.affine.a * (np.arange(width) + 0.5)
-        y: npt.NDArray[np.float64] = self.affine.f + self.affine.e * (np.arange(height) + 0.5)
+        x = (self.affine.c + self.affine.a * (np.arange(width) + 0.5)).astype(np.float64)
+        y = (self.affine.f + self.affine.e * (np.arange(height) + 0.5)).astype(np.float64)
         return x, y
 
     def vectors(self) -> npt.NDArray[np.float32]:

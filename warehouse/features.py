@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from transforms.alignment import match_keys
 from transforms.evidence_units import UnitKind, Units, units_from_labels
+from transforms.places import PixelPlaces
 from transforms.pooling import features as pooled_features
 from transforms.pooling_operators import POOLING_OPERATORS
-from transforms.places import PixelPlaces
 from transforms.upsampled_rows import PatchField, upsample_places
 from warehouse.fields import read_patch_field, read_pixel_vectors
 from warehouse.reader import vectors

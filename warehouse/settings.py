@@ -197,10 +197,12 @@ class LimitSettings(_Strict):
     Attributes:
         block_px: edge of a pixel block held in memory.
         min_free_mb: refuse to start with less free disk.
+        threads: folds trained at once.
     """
 
     block_px: int = Field(default=1024, ge=64, le=8192)
     min_free_mb: int = Field(default=2_000, ge=0)
+    threads: int = Field(default=2, ge=1, le=64)
 
 
 class Settings(BaseSettings):

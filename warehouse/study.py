@@ -205,7 +205,7 @@ def _run(warehouse: Warehouse, cell: Cell, data: TaskData | None, plan: FoldPlan
     settings = evaluate_settings(warehouse)
     if data is None or plan is None:
         return CellOutcome((), f"no labels of {settings.label} for task {cell.task}")
-    probe = ProbeSettings(settings.c_grid, settings.max_train_units, settings.seed)
+    probe = ProbeSettings(settings.c_grid, settings.max_train_units, settings.seed, warehouse.settings.limits.threads)
     n_classes = len(warehouse.label(settings.label).classes)
     arm = ARMS[cell.arm]
     return run_cell(data.features[cell.arm], data.units.label, plan, arm.probe, n_classes, probe)

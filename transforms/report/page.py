@@ -202,7 +202,9 @@ def _contrast_sections(data: ReportData, contrasts: Sequence[Contrast]) -> list[
     sections = []
     for (question, _, _, scheme), group in groupby(sorted(contrasts, key=key), key=key):
         rows = tuple(group)
-        drawn = charts.list_drawn(rows)
+        # one axis, one metric: the others are in the table
+        metric = next(claim.metric for claim in CLAIMS.values() if claim.question == question)
+        drawn = charts.list_drawn([row for row in rows if row.metric == metric])
         chart = charts.draw_contrasts(drawn) if drawn else ""
         title = f"{question}, {rows[0].year}, folds: {scheme_title(scheme)}"
         sections.append(ContrastSection(question, title, Markup(chart), rows))
