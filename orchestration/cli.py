@@ -25,6 +25,8 @@ from warehouse.errors import SettingsError
 #: Results go to standard output, everything else to standard error, so that pipes stay clean.
 out = Console(soft_wrap=True)
 err = Console(stderr=True)
+#: Width of tables that go to a file or a pipe, where a terminal's 80 columns would break every cell.
+_PIPE_WIDTH = 240
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NO_WAREHOUSE, EXIT_INTERRUPTED = 1, 2, 3, 130
 _ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +69,8 @@ def world_build(
 ) -> None:
     """Write a simulated source tree in exactly the published layout."""
     summary = _build_world(root or _world_folder(size), size, seed)
-    _print_rows([summary], as_json)
+    rows = [summary] if as_json else [{"what": name, "value": value} for name, value in summary.items()]
+    _print_rows(rows, as_json)
 
 
 @app.command()
@@ -192,6 +195,8 @@ def _run_pipeline(config: Path) -> None:
         for outcome in pipeline.run(lambda step: bar.update(task, description=str(step))):
             done += outcome.ok
             bar.advance(task)
+            for warning in outcome.warnings:
+                err.print(f"[yellow]warning[/] {warning}", highlight=False, soft_wrap=True)
             for problem in outcome.problems:
                 failures.append(outcome)
                 err.print(f"[red]failed[/] {outcome.step}: {problem}", highlight=False, soft_wrap=True)
@@ -268,7 +273,7 @@ def _print_rows(rows: list[dict[str, Any]], as_json: bool, columns: list[str] | 
         shown.add_column(name, overflow="fold")
     for row in rows:
         shown.add_row(*(_cell(row.get(name)) for name in names))
-    out.print(shown)
+    Console(width=None if out.is_terminal else _PIPE_WIDTH).print(shown)
 
 
 def _cell(value: Any) -> str:

@@ -52,12 +52,14 @@ class StepOutcome:
         step: what ran.
         seconds: how long.
         problems: messages of what failed; empty where it went well.
+        warnings: checks that failed without blocking.
         skipped: True where it was not run, because something before it failed.
     """
 
     step: Step
     seconds: float
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     skipped: bool = False
 
     @property
@@ -180,15 +182,19 @@ class Pipeline:
     def _run(self, step: Step, started: Callable[[Step], None]) -> StepOutcome:
         started(step)
         watch = time.perf_counter()
-        result = self._jobs[step.job].execute_in_process(
+        job = self._jobs[step.job]
+        if step.tables:
+            # a selection of assets would bring their checks along, and those look at every other partition too
+            keys = {dg.AssetKey(table) for table in step.tables}
+            job = job.get_subset(asset_selection=keys, asset_check_selection=set())
+        result = job.execute_in_process(
             instance=self._instance,
             partition_key=format_key(step.key),
-            asset_selection=[dg.AssetKey(table) for table in step.tables] if step.tables else None,
             raise_on_error=False,
             # run events are in the instance's history; the console shows only what a user must act on
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
-        return StepOutcome(step, time.perf_counter() - watch, _problems(result))
+        return StepOutcome(step, time.perf_counter() - watch, _problems(result), _failed_checks(result, "WARN"))
 
 
 def _core_tables(products: Sequence[Product]) -> tuple[str, ...]:
@@ -197,12 +203,24 @@ def _core_tables(products: Sequence[Product]) -> tuple[str, ...]:
 
 def _problems(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
     """Give the innermost message of each failed step, and the failed blocking checks."""
-    messages = []
+    messages = list(_failed_checks(result, "ERROR"))
     for event in result.filter_events(lambda event: event.is_step_failure):
         error = event.step_failure_data.error
         while error is not None and error.cause is not None:
             error = error.cause
-        messages.append(error.message.strip() if error is not None else f"{event.step_key} failed")
+        if error is not None and error.cls_name != "DagsterAssetCheckFailedError":
+            messages.append(error.message.strip().removeprefix(f"{error.cls_name}: "))
     if not messages and not result.success:
         messages.append("the run failed; see its log in `isthmus ui`")
     return tuple(messages)
+
+
+def _failed_checks(result: dg.ExecuteInProcessResult, severity: str) -> tuple[str, ...]:
+    """Say which checks of a severity failed, and how to see the rows."""
+    return tuple(
+        f"check {item.check_name} of {item.asset_key.to_user_string()}: found "
+        f"{item.metadata['failing_rows'].value} failing rows, expected none. "
+        f'See them: isthmus sql "select * from check_{item.check_name}"'
+        for item in result.get_asset_check_evaluations()
+        if not item.passed and item.severity.value == severity
+    )

@@ -84,18 +84,16 @@ def write_eg_world(
 def _tile_table(tile: str, landscape: Landscape, model: PatchModel, strengths: SignalStrengths, seed: int) -> pa.Table:
     box = sentinel2_tile_box(tile)
     patches = list_tile_patches(box, landscape.spec.bbox)
-    vectors, land = render_patches(landscape, model, patches, strengths, seed, tile)
-    on_land = land > 0
-    lon, lat = geohash.decode(patches.ids[on_land])
+    vectors, _ = render_patches(landscape, model, patches, strengths, seed, tile)
+    lon, lat = geohash.decode(patches.ids)
     points = ga.with_crs(ga.as_wkb(pa.array(shapely.to_wkb(shapely.points(lon, lat)))), None)
     if tile != TILE_WITHOUT_CRS:
         points = ga.with_crs(points, ga.OGC_CRS84)
-    values = pa.array(vectors[on_land].ravel())
-    offsets = pa.array(np.arange(on_land.sum() + 1, dtype=np.int32) * vectors.shape[1])
+    offsets = pa.array(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1])
     return pa.table(
         {
-            "id": pa.array(patches.ids[on_land].astype(np.int64)),
-            "embedding": pa.ListArray.from_arrays(offsets, values),
+            "id": pa.array(patches.ids.astype(np.int64)),
+            "embedding": pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel())),
             "geometry": points,
         }
     )
