@@ -12,7 +12,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -25,6 +25,8 @@ from warehouse.errors import SettingsError
 #: Results go to standard output, everything else to standard error, so that pipes stay clean.
 out = Console(soft_wrap=True)
 err = Console(stderr=True)
+#: Steps that took longer are named with their time.
+_WORTH_TELLING_S = 2.0
 #: Width of tables that go to a file or a pipe, where a terminal's 80 columns would break every cell.
 _PIPE_WIDTH = 240
 
@@ -152,14 +154,15 @@ def main() -> None:
     try:
         app()
     except SettingsError as error:
-        err.print(f"[bold red]settings[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(EXIT_USAGE)
+        _complain("settings", str(error), EXIT_USAGE)
     except IsthmusError as error:
-        err.print(f"[bold red]error[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(EXIT_FAILED)
-    except KeyboardInterrupt:
-        err.print("interrupted; finished partitions are stored, run the same command to go on")
-        sys.exit(EXIT_INTERRUPTED)
+        _complain("error", str(error), EXIT_FAILED)
+
+
+def _complain(what: str, text: str, code: int) -> NoReturn:
+    err.print(f"[bold red]{what}[/]", end=" ")
+    err.print(text, highlight=False, markup=False, soft_wrap=True)
+    sys.exit(code)
 
 
 def _world_folder(size: str) -> Path:
@@ -190,27 +193,34 @@ def _run_pipeline(config: Path) -> None:
 
     pipeline = Pipeline(config)
     failures, done = [], 0
-    with _progress() as bar:
-        task = bar.add_task("starting", total=None)
-        for outcome in pipeline.run(lambda step: bar.update(task, description=str(step))):
-            done += outcome.ok
-            bar.advance(task)
-            for warning in outcome.warnings:
-                err.print(f"[yellow]warning[/] {warning}", highlight=False, soft_wrap=True)
-            for problem in outcome.problems:
-                failures.append(outcome)
-                err.print(f"[red]failed[/] {outcome.step}: {problem}", highlight=False, soft_wrap=True)
-            if outcome.skipped:
-                failures.append(outcome)
-                err.print(f"[yellow]skipped[/] {outcome.step}: something that it needs failed", highlight=False)
-            elif outcome.ok and outcome.seconds > 2:
-                err.print(f"{outcome.step}: {outcome.seconds:.1f} s", highlight=False)
+    try:
+        with _progress() as bar:
+            task = bar.add_task("starting", total=None)
+            for outcome in pipeline.run(lambda step: bar.update(task, description=str(step))):
+                done += outcome.ok
+                failures += [] if outcome.ok else [outcome]
+                _tell(outcome)
+    except KeyboardInterrupt:
+        _complain("interrupted", "nothing is half-written; the same command starts again", EXIT_INTERRUPTED)
     _print_verdicts(pipeline)
     out.print(f"warehouse  {pipeline.warehouse.root}")
     out.print(f"report     {pipeline.warehouse.report_path}")
     if failures:
         err.print(f"[red]{len(failures)} of {done + len(failures)} steps did not finish[/]; the rest is stored")
         raise typer.Exit(EXIT_FAILED)
+
+
+def _tell(outcome: Any) -> None:
+    """Print what a user should know of a step: warnings, problems, and how long the long ones took."""
+    for warning in outcome.warnings:
+        err.print(f"[yellow]warning[/] {warning}", highlight=False, soft_wrap=True)
+    for problem in outcome.problems:
+        err.print(f"[red]failed[/] {outcome.step}:", end=" ", highlight=False)
+        err.print(problem, highlight=False, markup=False, soft_wrap=True)
+    if outcome.skipped:
+        err.print(f"[yellow]skipped[/] {outcome.step}: something that it needs failed", highlight=False)
+    elif outcome.ok and outcome.seconds > _WORTH_TELLING_S:
+        err.print(f"{outcome.step}: {outcome.seconds:.1f} s", highlight=False)
 
 
 def _print_verdicts(pipeline: Any) -> None:

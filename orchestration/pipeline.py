@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import dagster as dg
 
@@ -22,6 +26,7 @@ from warehouse.products import Product
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
+T = TypeVar("T")
 #: Template of an instance's configuration.
 _INSTANCE_FILE = Path(__file__).resolve().parent.parent / "dagster.yaml"
 
@@ -187,14 +192,46 @@ class Pipeline:
             # a selection of assets would bring their checks along, and those look at every other partition too
             keys = {dg.AssetKey(table) for table in step.tables}
             job = job.get_subset(asset_selection=keys, asset_check_selection=set())
-        result = job.execute_in_process(
-            instance=self._instance,
-            partition_key=format_key(step.key),
-            raise_on_error=False,
-            # run events are in the instance's history; the console shows only what a user must act on
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )
+        run_id = str(uuid.uuid4())
+        try:
+            result = _call_in_thread(
+                lambda: job.execute_in_process(
+                    run_id=run_id,
+                    instance=self._instance,
+                    partition_key=format_key(step.key),
+                    raise_on_error=False,
+                    # events are in the instance's history; the console shows only what a user must act on
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                )
+            )
+        except KeyboardInterrupt:
+            self._cancel(run_id)
+            raise
         return StepOutcome(step, time.perf_counter() - watch, _problems(result), _failed_checks(result, "WARN"))
+
+    def _cancel(self, run_id: str) -> None:
+        """Close the run that was interrupted, which would otherwise look as if it went on for ever."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self._instance.report_run_canceled(run, message="Interrupted at the command line.")
+
+
+def _call_in_thread(work: Callable[[], T]) -> T:
+    """Call something in a thread of its own and wait for it.
+
+    In the main thread Dagster catches Ctrl-C and loses it between steps; here it reaches us at once. The thread is
+    a daemon: it ends with the process, and since files are renamed when they are whole, nothing is half-written.
+    """
+    answer: Future[T] = Future()
+
+    def body() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # handed to the caller, which raises it
+            answer.set_exception(error)
+
+    threading.Thread(target=body, daemon=True).start()
+    return answer.result()
 
 
 def _core_tables(products: Sequence[Product]) -> tuple[str, ...]:

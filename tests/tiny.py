@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -58,6 +59,7 @@ def write_settings(path: Path, settings: Settings) -> Path:
     for name, section in settings.items():
         if isinstance(section, dict):
             lines += _section(name, section)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -146,8 +148,25 @@ def digest_rows(warehouse: Path) -> dict[str, str]:
 
 
 def _digest(table: pa.Table) -> str:
-    rows = table.drop_columns([name for name in VOLATILE if name in table.column_names])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema.remove_metadata()) as stream:
-        stream.write_table(rows.replace_schema_metadata(None).combine_chunks())
-    return hashlib.sha256(sink.getvalue()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if name not in VOLATILE:
+            digest.update(f"{name} {column.type}".encode())
+            _add_array(digest, pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type))
+    return digest.hexdigest()[:16]
+
+
+def _add_array(digest: Any, array: pa.Array) -> None:
+    """Add validity and valid values: what lies below a NULL is nobody's."""
+    digest.update(np.asarray(array.is_valid()).tobytes())
+    valid = array.drop_null()
+    if pa.types.is_struct(array.type):
+        for child in valid.flatten():
+            _add_array(digest, child)
+    elif pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type):
+        digest.update(np.asarray(valid.value_lengths()).tobytes())
+        _add_array(digest, valid.flatten())
+    elif pa.types.is_string(array.type) or pa.types.is_binary(array.type):
+        digest.update(repr(valid.to_pylist()).encode())
+    else:
+        digest.update(valid.to_numpy(zero_copy_only=False).tobytes())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
@@ -89,6 +90,7 @@ def open_partition(path: Path, spec: TableSpec, provenance: Provenance) -> Itera
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # the leading dot keeps readers' globs (part*, cell-*) and DuckDB away from unfinished files
+    _sweep(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     schema = stored_schema(spec).with_metadata({FOOTER_KEY: encode_footer(spec.name, SCHEMA_VERSION, provenance)})
     try:
@@ -99,6 +101,14 @@ def open_partition(path: Path, spec: TableSpec, provenance: Provenance) -> Itera
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed writers of this file left behind; a living one keeps its own."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        owner = leftover.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
+        if not (owner.isdigit() and psutil.pid_exists(int(owner))):
+            leftover.unlink(missing_ok=True)
 
 
 def write_table(path: Path, spec: TableSpec, table: pa.Table, provenance: Provenance) -> WrittenPartition:

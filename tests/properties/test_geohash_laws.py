@@ -30,9 +30,7 @@ def test_decoded_places_are_within_half_a_cell(places):
 
 @given(cells_any, cells_any)
 def test_keys_are_unique_to_cells(first, second):
-    keys = [
-        int(encode((x + 0.5) / 2**28 * 360 - 180, (y + 0.5) / 2**27 * 180 - 90)) for x, y in (first, second)
-    ]
+    keys = [int(encode((x + 0.5) / 2**28 * 360 - 180, (y + 0.5) / 2**27 * 180 - 90)) for x, y in (first, second)]
     assert (keys[0] == keys[1]) == (first == second)
 
 

@@ -62,8 +62,8 @@ def test_the_corners_of_the_world_have_keys() -> None:
 
 
 def test_a_cell_is_about_fifteen_centimetres() -> None:
-    assert 2 * HALF_CELL_LON_DEG == pytest.approx(1.34e-6, rel=0.01)
-    assert 2 * HALF_CELL_LON_DEG * 111_320 == pytest.approx(0.15, abs=0.01)
+    assert pytest.approx(1.34e-6, rel=0.01) == 2 * HALF_CELL_LON_DEG
+    assert pytest.approx(0.15, abs=0.01) == 2 * HALF_CELL_LON_DEG * 111_320
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3)])

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.alignment import match_keys
+from transforms.errors import ShapeError
+
+keys = st.integers(0, 2**55 - 1)
+
+
+def as_keys(values: list[int]) -> np.ndarray:
+    return np.array(values, np.uint64)
+
+
+@given(st.lists(st.integers(0, 30)), st.lists(st.integers(0, 30), unique=True))
+def test_matching_equals_looking_one_by_one(wanted: list[int], available: list[int]) -> None:
+    expected = [available.index(key) if key in available else -1 for key in wanted]
+    assert match_keys(as_keys(wanted), as_keys(available)).tolist() == expected
+
+
+@given(st.lists(keys, unique=True, min_size=1), st.randoms(use_true_random=False))
+def test_a_shuffle_is_undone(values: list[int], random) -> None:
+    mixed = values.copy()
+    random.shuffle(mixed)
+    slot = match_keys(as_keys(values), as_keys(mixed))
+    assert as_keys(mixed)[slot].tolist() == values
+
+
+def test_keys_above_two_to_the_53_are_told_apart() -> None:
+    # as float64 these two would be one
+    assert match_keys(as_keys([2**54 + 1]), as_keys([2**54, 2**54 + 1])).tolist() == [1]
+
+
+def test_repeated_keys_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"key 7 twice, expected unique keys\. Resolve duplicates"):
+        match_keys(as_keys([1]), as_keys([7, 3, 7]))
+
+
+def test_empty_sides() -> None:
+    assert match_keys(as_keys([1, 2]), as_keys([])).tolist() == [-1, -1]
+    assert match_keys(as_keys([]), as_keys([1])).tolist() == []
+    assert match_keys(as_keys([1]), as_keys([1])).dtype == np.int64
