@@ -10,7 +10,6 @@ import os
 import shutil
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import dagster as dg
+import psutil
 
 from orchestration.definitions import CONFIG_VARIABLE, build_defs
 from orchestration.partitions import format_key, seed_partitions
@@ -27,6 +27,8 @@ from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
 T = TypeVar("T")
+#: Tag with the process that runs a job, to tell a run that goes on from one whose command line was killed.
+_PID_TAG = "isthmus/pid"
 #: Template of an instance's configuration.
 _INSTANCE_FILE = Path(__file__).resolve().parent.parent / "dagster.yaml"
 
@@ -97,6 +99,7 @@ class Pipeline:
     def __init__(self, config: Path) -> None:
         self.warehouse = Warehouse(load_settings(config))
         self._instance = open_instance(self.warehouse, config)
+        _close_runs(self._instance, lambda pid: not psutil.pid_exists(pid))
         self._defs = build_defs(config)
         jobs = [job.name for job in self._defs.jobs or []]
         self._jobs = {name: self._defs.resolve_job_def(name) for name in jobs}
@@ -192,12 +195,11 @@ class Pipeline:
             # a selection of assets would bring their checks along, and those look at every other partition too
             keys = {dg.AssetKey(table) for table in step.tables}
             job = job.get_subset(asset_selection=keys, asset_check_selection=set())
-        run_id = str(uuid.uuid4())
         try:
             result = _call_in_thread(
                 lambda: job.execute_in_process(
-                    run_id=run_id,
                     instance=self._instance,
+                    tags={_PID_TAG: str(os.getpid())},
                     partition_key=format_key(step.key),
                     raise_on_error=False,
                     # events are in the instance's history; the console shows only what a user must act on
@@ -205,15 +207,18 @@ class Pipeline:
                 )
             )
         except KeyboardInterrupt:
-            self._cancel(run_id)
+            _close_runs(self._instance, lambda pid: pid == os.getpid())
             raise
         return StepOutcome(step, time.perf_counter() - watch, _problems(result), _failed_checks(result, "WARN"))
 
-    def _cancel(self, run_id: str) -> None:
-        """Close the run that was interrupted, which would otherwise look as if it went on for ever."""
-        run = self._instance.get_run_by_id(run_id)
-        if run is not None and not run.is_finished:
-            self._instance.report_run_canceled(run, message="Interrupted at the command line.")
+
+def _close_runs(instance: dg.DagsterInstance, is_over: Callable[[int], bool]) -> None:
+    """Cancel unfinished runs of command lines that are over; else they would look as if they went on for ever."""
+    open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+    for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
+        pid = run.tags.get(_PID_TAG, "")
+        if pid.isdigit() and is_over(int(pid)):
+            instance.report_run_canceled(run, message="The command line that ran this was interrupted.")
 
 
 def _call_in_thread(work: Callable[[], T]) -> T:
