@@ -16,7 +16,7 @@ from warehouse.area import cut_area, read_patch_places
 from warehouse.layout import ALL, PartitionKey
 from warehouse.products import Product
 from warehouse.provenance import Provenance
-from warehouse.store import Warehouse
+from warehouse.store import Warehouse, any_simulated
 from warehouse.writer import WrittenPartition
 
 
@@ -24,8 +24,11 @@ def plan_shards(warehouse: Warehouse) -> WrittenPartition:
     """Cut the area of interest by the rule of the settings."""
     product = warehouse.patch_product
     on_lattice = product is not None and product.layout == "eg_geoparquet"
-    rows = shards_table(cut_area(warehouse), warehouse.settings.area.bbox, on_lattice=on_lattice)
-    provenance = Provenance("grid", "owner rule of the settings", "CC0-1.0", (), is_simulated=False)
+    is_simulated = any_simulated(warehouse)
+    rows = shards_table(
+        cut_area(warehouse), warehouse.settings.area.bbox, on_lattice=on_lattice, is_simulated=is_simulated
+    )
+    provenance = Provenance("grid", "owner rule of the settings", "CC0-1.0", (), is_simulated=is_simulated)
     return warehouse.write("core_grid__shards", ALL, rows, provenance)
 
 

@@ -126,13 +126,14 @@ def count_expected_patches(shard: Shard, shards: Sequence[Shard], area: Bbox | N
     return int((assign_owners(places.lon, places.lat, shards, area) == shard.key).sum())
 
 
-def shards_table(shards: Sequence[Shard], area: Bbox | None, *, on_lattice: bool) -> pa.Table:
+def shards_table(shards: Sequence[Shard], area: Bbox | None, *, on_lattice: bool, is_simulated: bool) -> pa.Table:
     """Give rows of `core_grid__shards`.
 
     Args:
         shards: all shards of the area, of one rule.
         area: area of interest, or None.
         on_lattice: count the places of the Earth Genome lattice as expected patches (else NULL).
+        is_simulated: goes into the column of that name.
     """
     sizes = [area_km2(shard) for shard in shards]
     expected = [count_expected_patches(shard, shards, area) if on_lattice else None for shard in shards]
@@ -146,6 +147,7 @@ def shards_table(shards: Sequence[Shard], area: Bbox | None, *, on_lattice: bool
             "expected_pixels": pa.array([round(size * 1e4) for size in sizes], pa.int64()),
             "lon": pa.array([(shard.bbox[0] + shard.bbox[2]) / 2 for shard in shards], pa.float64()),
             "lat": pa.array([(shard.bbox[1] + shard.bbox[3]) / 2 for shard in shards], pa.float64()),
+            "is_simulated": pa.array([is_simulated] * len(shards), pa.bool_()),
             "geometry": pa.array([shapely.to_wkb(shard.polygon()) for shard in shards], pa.binary()),
         }
     )

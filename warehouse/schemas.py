@@ -109,6 +109,7 @@ def _shards() -> TableSpec:
             pa.field("expected_patches", pa.int64()),
             pa.field("expected_pixels", pa.int64()),
             *_LONLAT,
+            _SIMULATED,
             _WKB,
         ]
     )

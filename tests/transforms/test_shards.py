@@ -248,13 +248,13 @@ def test_area_of_a_square() -> None:
 def test_rows_of_the_shard_table() -> None:
     area = (101.97, 12.62, 102.03, 12.68)
     shards = cut_mgrs(area)
-    table = shards_table(shards, area, on_lattice=True)
+    table = shards_table(shards, area, on_lattice=True, is_simulated=False)
     assert table["shard"].to_pylist() == [shard.key for shard in shards]
     assert table["expected_patches"].to_pylist() == [count_expected_patches(s, shards, area) for s in shards]
     for shard, row in zip(shards, table.to_pylist(), strict=True):
         assert shapely.from_wkb(row["geometry"]).bounds == pytest.approx(shard.bbox)
         assert row["expected_pixels"] == round(row["area_km2"] * 1e4)
         assert row["lon"] == pytest.approx((shard.bbox[0] + shard.bbox[2]) / 2)
-    off = shards_table(shards, area, on_lattice=False)
+    off = shards_table(shards, area, on_lattice=False, is_simulated=False)
     assert off["expected_patches"].null_count == len(shards)
-    assert shards_table([], area, on_lattice=True).schema == table.schema
+    assert shards_table([], area, on_lattice=True, is_simulated=False).schema == table.schema
