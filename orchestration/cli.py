@@ -227,15 +227,13 @@ def _print_verdicts(pipeline: Any) -> None:
     from warehouse.catalog import run_sql
 
     warehouse = pipeline.warehouse
-    text = (
-        "select question, arm, reference, metric, delta, lo, hi, margin, n_blocks, verdict from verdicts order by all"
-    )
+    text = "select * from verdicts order by year, question, scheme"
     rows = run_sql(warehouse.root, warehouse.specs, warehouse.settings.compare, text).to_pylist()
     for row in rows:
         out.print(
             f"{row['question']}  {row['arm']} - {row['reference']}: {row['delta']:+.3f} {row['metric']} "
             f"[{row['lo']:+.3f}, {row['hi']:+.3f}], {row['n_blocks']} blocks, margin {row['margin']}: "
-            f"{row['verdict']}",
+            f"{row['verdict']}" + (f" ({row['status']}: {row['note']})" if row["note"] else ""),
             highlight=False,
             markup=False,
         )

@@ -24,6 +24,8 @@ ShardRule = Literal["mgrs", "region", "file"]
 
 #: Points per edge when a box in degrees is projected: its edges bend by metres per kilometre.
 _EDGE_POINTS = 64
+#: Smaller parts of a square are rounding, or the bend of an edge between its points; a neighbour owns their ground.
+_SLIVER_M2 = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def assign_owners(
         return owner
     if shards and shards[0].rule == "mgrs":
         owner[:] = mgrs_squares(lon, lat)
-        owner[~np.isin(owner, [shard.key for shard in shards])] = ""
+        stray = ~np.isin(owner, [shard.key for shard in shards])
+        owner[stray] = _nearest_keys(lon[stray], lat[stray], shards)
     else:
         for shard in reversed(shards):
             west, south, east, north = shard.bbox
@@ -107,6 +110,16 @@ def assign_owners(
     if area is not None:
         owner[~inside_bbox(lon, lat, area)] = ""
     return owner
+
+
+def _nearest_keys(
+    lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64], shards: Sequence[Shard]
+) -> npt.NDArray[np.str_]:
+    """Name the nearest shard of places whose own square was not cut, because the area enters it by a sliver."""
+    boxes = np.array([shard.bbox for shard in shards])
+    dx = np.maximum(0, np.maximum(boxes[:, 0] - lon[:, None], lon[:, None] - boxes[:, 2]))
+    dy = np.maximum(0, np.maximum(boxes[:, 1] - lat[:, None], lat[:, None] - boxes[:, 3]))
+    return np.array([shard.key for shard in shards])[np.argmin(dx + dy, axis=1)]
 
 
 def inside_bbox(lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64], bbox: Bbox) -> npt.NDArray[np.bool_]:
@@ -172,14 +185,14 @@ def _cut_squares(part: Bbox, epsg: int) -> list[Shard]:
         for row in range(int(y.min() // SQUARE_M), int(y.max() // SQUARE_M) + 1):
             square = shapely.box(*(SQUARE_M * np.array([column, row, column + 1, row + 1])))
             common = projected.intersection(square)
-            if common.area > 0:
+            if common.area > _SLIVER_M2:
                 shards.append(_square_shard(common, epsg, part))
     return shards
 
 
 def _square_shard(common: shapely.Polygon, epsg: int, part: Bbox) -> Shard:
     """Describe the part of an area in one square by its bounding box in degrees."""
-    ring = np.array(shapely.segmentize(common, 1000.0).exterior.coords)
+    ring = shapely.get_coordinates(shapely.segmentize(common, 1000.0))
     lon, lat = unproject(ring[:, 0], ring[:, 1], epsg)
     centre = common.representative_point()
     name = str(mgrs_squares(*unproject([centre.x], [centre.y], epsg))[0])

@@ -41,12 +41,6 @@ def wait_until(is_reached: Callable[[], bool], process: subprocess.Popen[str], w
         time.sleep(0.002)
 
 
-def copy_run(run: TinyRun, folder: Path) -> Path:
-    """Copy a finished run; its settings name outputs relative to themselves."""
-    shutil.copytree(run.config.parent, folder)
-    return folder / run.config.name
-
-
 def test_all_steps_run_in_order_and_succeed(tiny_run: TinyRun) -> None:
     assert [(o.step, o.problems) for o in tiny_run.outcomes if not o.ok] == []
     assert [o.step.partition("[")[0] for o in tiny_run.outcomes] == STEPS
@@ -124,25 +118,6 @@ class CrashingWriter:
             raise self._error
 
 
-@pytest.mark.usefixtures("clean_env")
-def test_run_that_crashes_over_a_finished_one_and_is_repeated_gives_the_same_rows(
-    tiny_run: TinyRun, tmp_path: Path
-) -> None:
-    config = copy_run(tiny_run, tmp_path / "again")
-    warehouse = config.parent / "warehouse"
-    before = digest_rows(warehouse)
-    with pytest.MonkeyPatch.context() as patch:
-        CrashingWriter(patch, MemoryError("no memory left"), after=20)
-        outcomes = run_pipeline(config)
-    assert [o.problems for o in outcomes if o.problems] == [("no memory left",)]
-    # old and new partitions side by side, none of them half, and what could not be asked was not answered
-    assert digest_rows(warehouse) == before
-    assert hidden_files(warehouse) == []
-    assert {o.step: o.skipped for o in outcomes}["evaluate[2024]"]
-    assert [o for o in run_pipeline(config) if not o.ok] == []
-    assert digest_rows(warehouse) == before
-
-
 def write_quick_settings(folder: Path, world: Path) -> Path:
     """Ingest and derive only, in two of the four squares."""
     settings = without_evidence(tiny_settings(world)) | {"years": [2024]}
@@ -184,23 +159,41 @@ def test_interrupt_says_that_the_same_command_goes_on(
     assert "run the same command to go on" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def quick_run(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quick settings, run once without disturbance."""
+    config = write_quick_settings(tmp_path_factory.mktemp("quick"), tiny_world)
+    with clean_environment():
+        assert [o for o in run_pipeline(config) if not o.ok] == []
+    return config
+
+
 @pytest.mark.usefixtures("clean_env")
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=type)
-def test_run_that_broke_off_leaves_whole_files_and_can_be_repeated(
-    tiny_world: Path, tmp_path: Path, error: BaseException
-) -> None:
-    config = write_quick_settings(tmp_path, tiny_world)
-    warehouse = tmp_path / "warehouse"
+def test_interrupted_run_leaves_whole_files_and_can_be_repeated(quick_run: Path, quick_config: Path) -> None:
+    warehouse = quick_config.parent / "warehouse"
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
-        CrashingWriter(patch, error, after=8)
-        list(Pipeline(config).run(lambda _step: None))
+        CrashingWriter(patch, KeyboardInterrupt(), after=8)
+        list(Pipeline(quick_config).run(lambda _step: None))
     broken = stored_files(warehouse)
     assert broken
     assert hidden_files(warehouse) == []
     for name in broken:
         pq.ParquetFile(warehouse / name).read()
-    assert [o for o in run_pipeline(config) if not o.ok] == []
+    assert [o for o in run_pipeline(quick_config) if not o.ok] == []
     assert len(stored_files(warehouse)) > len(broken)
-    undisturbed = write_quick_settings(tmp_path / "undisturbed", tiny_world)
-    run_pipeline(undisturbed)
-    assert digest_rows(warehouse) == digest_rows(undisturbed.parent / "warehouse")
+    assert digest_rows(warehouse) == digest_rows(quick_run.parent / "warehouse")
+
+
+@pytest.mark.usefixtures("clean_env")
+def test_crash_over_a_finished_run_keeps_the_old_partitions(quick_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(quick_run.parent, tmp_path / "again")  # outputs are named relative to the settings file
+    config, warehouse = tmp_path / "again" / quick_run.name, tmp_path / "again/warehouse"
+    before = digest_rows(warehouse)
+    with pytest.MonkeyPatch.context() as patch:
+        CrashingWriter(patch, OSError(28, "No space left on device"), after=9)
+        outcomes = run_pipeline(config)
+    assert [o.problems for o in outcomes if o.problems] == [("[Errno 28] No space left on device",)]
+    assert hidden_files(warehouse) == []
+    assert digest_rows(warehouse) == before
+    assert [o for o in run_pipeline(config) if not o.ok] == []
+    assert digest_rows(warehouse) == before

@@ -157,31 +157,16 @@ def test_without_an_area_squares_own_all_their_ground() -> None:
         AREAS["Norway"],  # 31VED: the zone ends at its own central meridian here
     ],
 )
-@pytest.mark.xfail(
-    strict=True,
-    reason="cut_mgrs: along a central meridian (x = 500 km, a square border) rounding leaves slivers of 1e-10 m, "
-    "which become shards of no ground, or second shards of the same name",
-)
 def test_areas_that_end_at_a_central_meridian_have_no_slivers(area: Bbox) -> None:
     shards = cut_mgrs(area)
     assert len({shard.key for shard in shards}) == len(shards)
     assert min(shard.bbox[2] - shard.bbox[0] for shard in shards) > NEAR_DEG
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AttributeError,
-    reason="cut_mgrs: a part that is thinner than rounding meets a square in points and lines, which have no exterior",
-)
 def test_areas_that_end_just_behind_a_zone_edge_are_cut() -> None:
     assert cut_mgrs((2.8, 57.0, np.nextafter(3.0, 4.0) + 4e-16, 57.3))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="cut_mgrs: the area's edges are chords between 64 points; ground between chord and parallel (here 0.3 m) "
-    "reaches into squares that are not cut, so it has no owner",
-)
 def test_no_hole_under_the_chord_of_a_parallel() -> None:
     y = 6_600_000.0  # a square border; the area's south edge dips 0.3 m below it around 15 E
     south = float(unproject([500_000.0], [y - 0.3], 32633)[1][0])

@@ -183,7 +183,7 @@ def _to_grids(native: pa.Table, upsampled: pa.Table, pixel_m: float) -> tuple[Cl
         filled[row[part], col[part]] = values
         return filled
 
-    truth = grid(slice(None), np.concatenate([t["truth"].to_numpy() for t in (native, upsampled)]))
+    truth = grid(slice(None), np.concatenate([t["truth"].fill_null(-1).to_numpy() for t in (native, upsampled)]))
     first = grid(slice(0, split), native["pred"].to_numpy())
     second = grid(slice(split, None), upsampled["pred"].to_numpy())
     return truth, first, second
