@@ -135,11 +135,12 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Open Dagster on the history of a settings file: assets, partitions, checks, runs."""
-    from orchestration.pipeline import open_instance
+    from orchestration.pipeline import close_orphaned_runs, open_instance
     from warehouse.settings import load_settings
     from warehouse.store import Warehouse
 
-    open_instance(Warehouse(load_settings(config)), config).dispose()
+    with open_instance(Warehouse(load_settings(config)), config) as instance:
+        close_orphaned_runs(instance)
     err.print(f"Dagster: http://{host}:{port}  (Ctrl-C ends it)")
     dagster = Path(sys.executable).with_name("dagster")
     command = [str(dagster), "dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]

@@ -99,7 +99,7 @@ class Pipeline:
     def __init__(self, config: Path) -> None:
         self.warehouse = Warehouse(load_settings(config))
         self._instance = open_instance(self.warehouse, config)
-        _close_runs(self._instance, lambda pid: not psutil.pid_exists(pid))
+        close_orphaned_runs(self._instance)
         self._defs = build_defs(config)
         jobs = [job.name for job in self._defs.jobs or []]
         self._jobs = {name: self._defs.resolve_job_def(name) for name in jobs}
@@ -210,6 +210,11 @@ class Pipeline:
             _close_runs(self._instance, lambda pid: pid == os.getpid())
             raise
         return StepOutcome(step, time.perf_counter() - watch, _problems(result), _failed_checks(result, "WARN"))
+
+
+def close_orphaned_runs(instance: dg.DagsterInstance) -> None:
+    """Cancel the runs of command lines that were killed: Dagster would queue every click behind them."""
+    _close_runs(instance, lambda pid: not psutil.pid_exists(pid))
 
 
 def _close_runs(instance: dg.DagsterInstance, is_over: Callable[[int], bool]) -> None:

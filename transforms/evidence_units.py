@@ -7,7 +7,7 @@ probes (`transforms/evaluation.py`), the rules of folds (`transforms/folds.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.block_folds import BlockAssignment
+from transforms.blocks import assign_blocks
+from transforms.errors import TooFewUnitsError
 from transforms.folds import (
     FoldPlan,
     Scheme,
@@ -147,7 +149,23 @@ def plan_from_table(rows: pa.Table, scheme: Scheme) -> tuple[npt.NDArray[np.uint
 
 
 def take_plan(plan: FoldPlan, chosen: npt.NDArray[np.int64]) -> FoldPlan:
-    """Give the plan of chosen units."""
+    """Give the plan of chosen units.
+
+    Args:
+        plan: the plan.
+        chosen: int64 positions, -1 = a unit that the plan does not know.
+
+    Raises:
+        TooFewUnitsError: the plan does not know a unit: it would be scored with the fold of another.
+    """
+    unknown = int((chosen < 0).sum())
+    if unknown:
+        raise TooFewUnitsError(
+            f"units in {plan.scheme} folds",
+            f"{unknown} of {len(chosen)} units without a fold",
+            "a fold for each",
+            "Labels or pixels changed: materialise out_probe__folds again.",
+        )
     region = plan.region[chosen] if plan.region is not None else None
     return FoldPlan(plan.scheme, plan.block_id[chosen], plan.fold[chosen], region, plan.in_buffer[chosen])
 
@@ -184,7 +202,7 @@ def _plan(units: Units, scheme: Scheme, rules: FoldRules, assignment: BlockAssig
             region=units.shard,
         )
     if scheme == "given":
-        return plan_given_folds(units.given_fold, units.given_group, region=units.shard)
+        return _plan_given(units, rules)
     if scheme == "region":
         return plan_region_folds(units.lon, units.lat, units.shard, edge_m=rules.edge_m, buffer_m=rules.buffer_m)
     return plan_random_folds(
@@ -196,3 +214,11 @@ def _plan(units: Units, scheme: Scheme, rules: FoldRules, assignment: BlockAssig
         rng=np.random.default_rng(rules.seed),
         region=units.shard,
     )
+
+
+def _plan_given(units: Units, rules: FoldRules) -> FoldPlan:
+    """Take the published folds; without published groups, intervals resample spatial blocks."""
+    if (units.given_group >= 0).any():
+        return plan_given_folds(units.given_fold, units.given_group, region=units.shard)
+    plan = plan_given_folds(units.given_fold, np.arange(len(units)), region=units.shard)
+    return replace(plan, block_id=assign_blocks(units.lon, units.lat, rules.edge_m))

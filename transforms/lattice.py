@@ -102,8 +102,10 @@ def recover(lon: npt.ArrayLike, lat: npt.ArrayLike, *, tolerance_m: float = 1.0)
     # primary centroids stand at odd multiples of half a row, secondary ones at even multiples
     secondary = half_rows % 2 == 0
     rows = np.where(secondary, half_rows // 2 - 1, (half_rows - 1) // 2)
-    width = 360.0 / count_columns(rows)
-    cols = np.rint((lons + 180.0) / width - np.where(secondary, 1.0, 0.5)).astype(np.int64)
+    count = count_columns(rows)
+    shift = np.where(secondary, 1.0, 0.5)
+    # the last secondary cell stands on the antimeridian, so just east of it the column wraps
+    cols = np.rint((lons + 180.0) / (360.0 / count) - shift).astype(np.int64) % count
     places = locate(secondary, rows, cols)
     off_m = _distance_m(lons, lats, places.lon, places.lat)
     worst = int(np.argmax(off_m)) if len(off_m) else 0
@@ -123,7 +125,7 @@ def enumerate_places(west: float, south: float, east: float, north: float) -> La
     Args:
         west: degrees; boxes across the antimeridian are split by the caller.
         south: degrees.
-        east: degrees, exclusive.
+        east: degrees, exclusive below 180.
         north: degrees, exclusive.
 
     Returns:
@@ -138,7 +140,8 @@ def enumerate_places(west: float, south: float, east: float, north: float) -> La
             count = int(count_columns(row))
             width = 360.0 / count
             start = max(0, math.ceil((west + 180.0) / width - shift))
-            stop = min(count, math.ceil((east + 180.0) / width - shift))
+            # a box that ends at 180 E holds the cells that stand on it: no other box does
+            stop = count if east >= 180.0 else min(count, math.ceil((east + 180.0) / width - shift))
             if stop > start:
                 cols = np.arange(start, stop)
                 parts.append((np.full(len(cols), is_secondary), np.full(len(cols), row), cols))

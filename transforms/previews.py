@@ -41,8 +41,9 @@ def draw_places(lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64], valu
     scaled = np.clip((mean - low) / max(high - low, 1e-12), 0, 1)
     rgba = colormaps["viridis"](np.nan_to_num(scaled))
     rgba[~np.isfinite(mean)] = 1.0
-    scale = max(1, _WIDTH // cells)
-    picture = np.kron(rgba[::-1], np.ones((scale, scale, 1)))
+    across = np.arange(_WIDTH) * cells // _WIDTH
+    down = np.arange(max(1, round(_WIDTH * height / cells))) * cells // _WIDTH
+    picture = rgba[::-1][np.minimum(down, height - 1)][:, across]
     buffer = io.BytesIO()
     matplotlib.image.imsave(buffer, picture, format="png")
     return buffer.getvalue()

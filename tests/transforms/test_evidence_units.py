@@ -134,11 +134,6 @@ def test_given_folds_are_kept_and_groups_are_blocks() -> None:
     assert plan.block_id.tolist() == group.tolist()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="plan_schemes: without a group column every unit has group -1, which counts as one group split over all "
-    "folds (SplitGroupError); labels.*.group_column is optional",
-)
 def test_given_folds_without_groups_are_kept() -> None:
     units = make_units(given_group=np.full(300, -1, np.int32))
     plan = plan_schemes([units], ["given"], RULES)["patch", "given"]
@@ -180,11 +175,6 @@ def test_plans_are_taken_by_position() -> None:
     assert take_plan(no_region, chosen).region is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="take_plan: -1 (match_keys: not there) silently takes the last unit's fold; study._plan_of passes it on, so "
-    "labels that are newer than the folds are scored with other units' folds",
-)
 def test_units_without_a_fold_are_refused() -> None:
     plan = plan_schemes([make_units()], ["block"], RULES)["patch", "block"]
     with pytest.raises(TooFewUnitsError):

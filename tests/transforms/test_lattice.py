@@ -180,11 +180,6 @@ def test_no_points_give_no_places() -> None:
     assert len(recover(np.empty(0), np.empty(0))) == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="enumerate_places: the secondary cell of each row whose centroid is 180 E stands in no box, "
-    "neither in one that ends at 180 nor in one that begins at -180",
-)
 def test_no_hole_at_the_antimeridian() -> None:
     last = int(count_columns(35_000)) - 1
     south = -90 + 35_000.9 * ROW_HEIGHT_DEG
@@ -193,9 +188,6 @@ def test_no_hole_at_the_antimeridian() -> None:
     assert found.count((True, 35_000, last)) == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="recover: gives column -1 just east of the antimeridian, where locate says n - 1"
-)
 def test_columns_are_never_negative() -> None:
     place = locate([True], [35_000], [int(count_columns(35_000)) - 1])  # stands at 180 E
     west_of_it, east_of_it = recover([179.9999999, -179.9999999], [place.lat[0]] * 2).col

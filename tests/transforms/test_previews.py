@@ -75,7 +75,6 @@ def test_a_wide_area_is_a_wide_picture() -> None:
     assert pixels.shape[1] > 3 * pixels.shape[0]
 
 
-@pytest.mark.xfail(strict=True, reason="draw_places: 320 // cells is rounded down, so 170 x 170 places are 170 px wide")
 def test_pictures_are_320_px_wide_whatever_the_number_of_places() -> None:
     lon, lat = grid(170)
     assert picture(lon, lat, lat).shape[1] == 320
