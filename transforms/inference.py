@@ -219,5 +219,5 @@ def _jackknife_interval(delta: float, left_out: FloatArray) -> tuple[float, floa
     n_blocks = len(left_out)
     se = float(np.sqrt((n_blocks - 1) / n_blocks * ((left_out - left_out.mean()) ** 2).sum()))
     half_width = float(stats.t.ppf((1 + LEVEL) / 2, n_blocks - 1)) * se
-    p = float(2.0 * stats.t.sf(abs(delta) / se, n_blocks - 1)) if se > 0.0 else float(delta == 0.0)
+    p = float(delta == 0.0) if se == 0.0 else float(2.0 * stats.t.sf(abs(delta) / se, n_blocks - 1))
     return delta - half_width, delta + half_width, p

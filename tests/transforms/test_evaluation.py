@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from sklearn.metrics import f1_score
 
@@ -168,7 +169,7 @@ def test_confusions_sum_to_the_tested_units() -> None:
     assert min(table["n"].to_pylist()) > 0
     per_class = np.bincount(labels, minlength=3)
     for c in range(3):
-        assert sum(table.filter(pa.compute.equal(table["truth"], c))["n"].to_pylist()) == per_class[c]
+        assert sum(table.filter(pc.equal(table["truth"], c))["n"].to_pylist()) == per_class[c]
 
 
 def test_a_cell_without_folds_has_no_confusions() -> None:

@@ -53,7 +53,7 @@ def read_geometries(table: pa.Table, column: str, path: str) -> Geometries:
         SourceFormatError: not WKB.
         SourceContentError: rows without a geometry, or coordinates outside the degrees.
     """
-    data = table[column]
+    data = _storage(table[column])
     if not (pa.types.is_binary(data.type) or pa.types.is_large_binary(data.type)):
         raise SourceFormatError(
             path,
@@ -119,3 +119,14 @@ def _crs_of(schema: pa.Schema, column: str) -> pyproj.CRS | None:
 
 def _is_crs84(crs: pyproj.CRS) -> bool:
     return bool(crs.is_geographic and crs.to_authority() == ("OGC", "CRS84"))
+
+
+def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Give the bytes of a column that names an extension type.
+
+    The same file gives plain binary or `geoarrow.wkb`, depending on whether anything in this process has imported
+    geoarrow; the CRS is read from the footer in both cases.
+    """
+    if not isinstance(column.type, pa.BaseExtensionType):
+        return column
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,3 +160,26 @@ def test_empty_file(tmp_path: Path, make_product: Callable[..., Product]) -> Non
     file = read_patch_file(path, make_product(**FIELDS))
     assert len(file) == len(file.footprints) == 0
     assert file.vectors.shape == (0, 2)
+
+
+def test_files_read_alike_whether_geoarrow_is_imported_or_not(tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame(
+        {"embedding": [[0.5] * 4, [1.0] * 4]}, geometry=gpd.points_from_xy([10.0, 10.1], [45.0, 45.1]), crs=4326
+    )
+    path = tmp_path / "points.parquet"
+    frame.to_parquet(path)
+    script = (
+        "import json, sys{extra}; from pathlib import Path; from warehouse.products import Product\n"
+        "from warehouse.sources.patch_geoparquet import read_patch_file\n"
+        "product = Product(name='p', title='p', producer='p', model='m', grid_version='g', grain='patch',"
+        " layout='patch_geoparquet', dims=4, patch_m=100.0, licence='x', attribution='x')\n"
+        "print(json.dumps(read_patch_file(Path(sys.argv[1]), product).footprints.lon.tolist()))"
+    )
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", script.format(extra=extra), str(path)], capture_output=True, text=True, check=True
+        ).stdout
+        for extra in ("", ", geoarrow.pyarrow")
+    ]
+    assert answers[0] == answers[1]
+    assert np.allclose(json.loads(answers[0]), [10.0, 10.1])

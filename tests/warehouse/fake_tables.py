@@ -1,0 +1,43 @@
+"""Tables as transforms hand them to the writer: declared columns, geometry of the declared type, no bbox."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from tests.warehouse.fake_rows import demo_specs, random_rows
+from warehouse.provenance import Provenance, SourceFile
+from warehouse.schemas import TableSpec
+
+SPECS = demo_specs()
+PROVENANCE = Provenance(
+    product="aef",
+    release="AlphaEarth Foundations; utm-10m",
+    licence="CC-BY-4.0",
+    attribution=("Data by their producer.",),
+    is_simulated=True,
+    sources=(SourceFile("annual/2024/48N/x.tiff", "abc-1"),),
+    inputs=("raw_aef__index",),
+)
+
+
+def declared_rows(spec: TableSpec, n_rows: int, rng: np.random.Generator) -> pa.Table:
+    """Fill the declared columns with random values, unsorted."""
+    rows = random_rows(spec, n_rows, rng).select(spec.schema.names)
+    if spec.geometry == "Point":
+        points = shapely.points(rows["lon"].to_numpy(), rows["lat"].to_numpy())
+        rows = with_geometry(rows, points)
+    return rows
+
+
+def with_geometry(rows: pa.Table, shapes: np.ndarray) -> pa.Table:
+    """Replace the geometry column."""
+    position = rows.schema.get_field_index("geometry")
+    wkb = [None if shape is None else shapely.to_wkb(shape) for shape in shapes]
+    return rows.set_column(position, rows.schema.field(position), pa.array(wkb, pa.binary()))
+
+
+def sort_rows(spec: TableSpec, rows: pa.Table) -> pa.Table:
+    """Put rows into the order of their table."""
+    return rows.sort_by([(name, "ascending") for name in spec.sort_by])
