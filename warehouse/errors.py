@@ -63,6 +63,13 @@ class PartitionMissingError(IsthmusError):
         )
 
 
+class StoredTableError(IsthmusError):
+    """A stored file cannot be read as the table that it belongs to. Permanent until it is written again."""
+
+    def __init__(self, table: str, path: str, problem: str) -> None:
+        super().__init__(f"{table}: {path}: {problem}. Materialise {table} for this partition again.")
+
+
 class UnknownProductError(IsthmusError):
     """The settings name a product that the registry does not hold."""
 

@@ -56,7 +56,7 @@ def check_table_name(table: str) -> str:
     Raises:
         ShapeError: it does not.
     """
-    if not _TABLE.match(table):
+    if not _TABLE.fullmatch(table):
         raise ShapeError("table name", table, "{raw|core|out}_{source}__{grain}", "Rename the product or table.")
     return table
 
@@ -67,7 +67,7 @@ def check_shard_key(shard: str) -> str:
     Raises:
         ShapeError: it is not.
     """
-    if not _SHARD.match(shard):
+    if not _SHARD.fullmatch(shard):
         raise ShapeError("shard key", repr(shard), _SHARD.pattern, "Rename the region or source file.")
     return shard
 

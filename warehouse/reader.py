@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import PartitionMissingError
+from warehouse.errors import PartitionMissingError, StoredTableError
 from warehouse.layout import PART_FILE, PartitionKey, check_table_name, parse_partition, partition_path
 from warehouse.provenance import decode_footer
 from warehouse.schemas import TableSpec
@@ -102,11 +102,23 @@ def vectors(table: pa.Table, column: str) -> npt.NDArray[Any]:
 
 
 def _read_file(path: Path, spec: TableSpec, columns: Sequence[str] | None) -> pa.Table:
-    # ParquetFile rather than a dataset: a dataset would add the path's Hive keys as columns
+    """Read declared columns of one file.
+
+    Raises:
+        StoredTableError: the file is damaged, or of another schema version.
+    """
     names = list(columns) if columns is not None else spec.schema.names
-    table = pq.ParquetFile(path).read(columns=names)
     wanted = pa.schema([spec.schema.field(name) for name in names])
-    return table.select(names).replace_schema_metadata(None).cast(wanted)
+    try:
+        # ParquetFile rather than a dataset: a dataset would add the path's Hive keys as columns
+        with pq.ParquetFile(path) as file:
+            missing = sorted(set(names) - set(file.schema_arrow.names))
+            if missing:
+                raise StoredTableError(spec.name, str(path), f"found no columns {missing}, expected the declared ones")
+            table = file.read(columns=names)
+        return table.select(names).replace_schema_metadata(None).cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise StoredTableError(spec.name, str(path), str(error).splitlines()[0]) from error
 
 
 def _with_key(table: pa.Table, spec: TableSpec, key: PartitionKey) -> pa.Table:

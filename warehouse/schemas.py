@@ -12,6 +12,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from warehouse.errors import SchemaError
 from warehouse.products import Product
 
 #: Raised when a stored table must be rebuilt to be read by this code.
@@ -65,6 +66,9 @@ def build_specs(
 
     Returns:
         Spec by table name.
+
+    Raises:
+        SchemaError: a product or label has the name of another table's source, e.g. `grid`.
     """
     specs = [_shards(), _patch_spine()]
     for name, product in products.items():
@@ -77,6 +81,10 @@ def build_specs(
     if patches is not None:
         specs.append(_upsampled(products[patches]))
     specs += _evidence()
+    names = [spec.name for spec in specs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SchemaError(twice[0], [f"found {len(twice)} tables declared twice {twice}, expected one each"])
     return {spec.name: spec for spec in specs}
 
 

@@ -13,18 +13,22 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SettingsSourceError
 
 from warehouse.errors import SettingsError
+from warehouse.layout import check_shard_key
 from warehouse.products import PIXEL_LAYOUTS, Product, load_registry
 
 ShardRule = Literal["mgrs", "region", "file"]
 Scheme = Literal["block", "random", "given", "region"]
 Task = Literal["T1", "T5"]
 Bbox = tuple[float, float, float, float]
+#: Part of table names.
+SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -59,6 +63,8 @@ class AreaSettings(_Strict):
             _check_bbox(name, bbox)
         if self.shard_rule == "mgrs" and self.bbox is None:
             raise ValueError("shard_rule 'mgrs' needs bbox = [west, south, east, north]")
+        for name in self.regions:
+            check_shard_key(name)
         return self
 
 
@@ -111,6 +117,8 @@ class LabelSettings(_Strict):
             raise ValueError("kind 'geotiff' needs path")
         if self.kind == "column" and (self.product is None or self.column is None):
             raise ValueError("kind 'column' needs product and column")
+        if self.kind == "geotiff" and not all(isinstance(code, int) for code in self.classes.values()):
+            raise ValueError("classes of a geotiff are whole numbers, e.g. tree = 10")
         if len(set(self.classes.values())) != len(self.classes):
             raise ValueError("classes: two names share one value")
         return self
@@ -167,13 +175,13 @@ class EvaluateSettings(_Strict):
     """
 
     label: str
-    tasks: tuple[Task, ...] = ("T1", "T5")
-    schemes: tuple[Scheme, ...] = ("block",)
+    tasks: tuple[Task, ...] = Field(default=("T1", "T5"), min_length=1)
+    schemes: tuple[Scheme, ...] = Field(default=("block",), min_length=1)
     block_edge_m: float = Field(default=5000.0, gt=0)
     buffer_m: float = Field(default=1280.0, ge=0)
     n_folds: int = Field(default=5, ge=2, le=50)
     purity_min: float = Field(default=0.5, ge=0, le=1)
-    c_grid: tuple[float, ...] = (0.1,)
+    c_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.1,), min_length=1)
     max_train_units: int = Field(default=20_000, ge=10)
     seed: int = 0
     diagnostic: str = ""
@@ -215,7 +223,7 @@ class Settings(BaseSettings):
     area: AreaSettings
     sources: dict[str, SourceSettings] = Field(min_length=1)
     compare: CompareSettings
-    labels: dict[str, LabelSettings] = Field(default_factory=dict)
+    labels: dict[SourceName, LabelSettings] = Field(default_factory=dict)
     keep: KeepSettings = KeepSettings()
     evaluate: EvaluateSettings | None = None
     warehouse: PathSettings
@@ -281,12 +289,20 @@ def load_settings(path: Path | str) -> Settings:
         raise SettingsError(str(path), ["found no file, expected a TOML settings file. See examples/"])
     try:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise SettingsError(str(path), [f"not UTF-8 text: {error}"]) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(str(path), [f"not valid TOML: {error}"]) from error
+    unset = sorted(_find_unset(raw))
+    if unset:
+        raise SettingsError(str(path), [f"environment variable {name} is not set and has no default" for name in unset])
+    _check_products(str(path), raw.get("products", {}))
     try:
         settings = Settings(**_expand(raw))
     except ValidationError as error:
         raise SettingsError(str(path), [_describe(item) for item in error.errors()]) from error
+    except SettingsSourceError as error:
+        raise SettingsError(str(path), [_describe_variable(str(error))]) from error
     return _anchor(settings, file.parent)
 
 
@@ -300,12 +316,47 @@ def _expand(value: Any) -> Any:
     return value
 
 
-def _describe(item: Any) -> str:
+def _find_unset(value: Any) -> set[str]:
+    """Name the variables that have neither a value nor a default."""
+    if isinstance(value, dict):
+        return set().union(*(_find_unset(item) for item in value.values()))
+    if isinstance(value, list):
+        return set().union(*(_find_unset(item) for item in value))
+    found = _VARIABLE.finditer(value) if isinstance(value, str) else ()
+    return {m.group(1) for m in found if m.group(2) is None and m.group(1) not in os.environ}
+
+
+def _check_products(path: str, entries: Any) -> None:
+    """Check [products.<name>] by themselves, so that a problem names its whole key."""
+    problems = []
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        if not isinstance(entry, dict):
+            problems.append(f"key 'products.{name}' must be a table")
+        elif "name" in entry:
+            problems.append(f"key 'products.{name}.name' is unknown: the name is that of the table")
+        else:
+            try:
+                Product(name=name, **_expand(entry))
+            except ValidationError as error:
+                allowed = sorted(set(Product.model_fields) - {"name"})
+                problems += [_describe(item, ("products", name), allowed) for item in error.errors()]
+    if problems:
+        raise SettingsError(path, problems)
+
+
+def _describe_variable(problem: str) -> str:
+    """Say which environment variable cannot be read; the library names the field only."""
+    found = re.search(r'field "(\w+)"', problem)
+    name = f"ISTHMUS_{found.group(1).upper()}" if found else "an environment variable ISTHMUS_..."
+    return f"{name}: found {os.environ.get(name, '')!r}, expected JSON, e.g. [2023, 2024]"
+
+
+def _describe(item: Any, prefix: tuple[str, ...] = (), allowed: list[str] | None = None) -> str:
     """Say one problem of a ValidationError with its key and what is allowed."""
-    location = [str(part) for part in item["loc"]]
+    location = [*prefix, *(str(part) for part in item["loc"])]
     key = ".".join(location) or "settings"
     if item["type"] == "extra_forbidden":
-        return f"key '{key}' is unknown; allowed here: {_allowed_keys(location[:-1])}"
+        return f"key '{key}' is unknown; allowed here: {allowed or _allowed_keys(location[:-1])}"
     if item["type"] == "missing":
         return f"key '{key}' is missing"
     return f"key '{key}': {item['msg']} (found {item['input']!r})"[:600]

@@ -29,6 +29,7 @@ from warehouse.products import Product, find_product
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
 from warehouse.schemas import TableSpec, build_specs
 from warehouse.settings import EvaluateSettings, LabelSettings, Settings, SourceSettings, Task
+from warehouse.sources.files import is_simulated_root
 
 
 @dataclass(frozen=True)
@@ -292,6 +293,9 @@ def evaluate_settings(warehouse: Warehouse) -> EvaluateSettings:
 
 
 def any_simulated(warehouse: Warehouse) -> bool:
-    """Tell whether any source of the compared pair or its labels is simulated."""
+    """Tell whether any source of the compared pair or its label rasters is simulated."""
     pair = [p for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
-    return any(warehouse.is_simulated(warehouse.read(f"raw_{product.name}__index")) for product in pair)
+    rasters = [label.path.parent for label in warehouse.settings.labels.values() if label.path is not None]
+    return any(warehouse.is_simulated(warehouse.read(f"raw_{product.name}__index")) for product in pair) or any(
+        is_simulated_root(folder) for folder in rasters
+    )

@@ -59,7 +59,7 @@ class PartitionWriter:
             return
         ordered = table.select(self.spec.schema.names).sort_by([(name, "ascending") for name in self.spec.sort_by])
         if self.spec.geometry is not None:
-            ordered, bounds = _encode_geometry(ordered)
+            ordered, bounds = _encode_geometry(self.spec, ordered)
             self._bounds += bounds
         self.file.write_table(ordered.replace_schema_metadata(None), row_group_size=ROW_GROUP_ROWS)
         self.rows += table.num_rows
@@ -152,15 +152,25 @@ def stored_schema(spec: TableSpec) -> pa.Schema:
     return spec.schema.append(pa.field("bbox", pa.struct(corner)))
 
 
-def _encode_geometry(table: pa.Table) -> tuple[pa.Table, list[float]]:
-    """Add the bbox column that `stored_schema` declares, and give the bounds of all rows."""
+def _encode_geometry(spec: TableSpec, table: pa.Table) -> tuple[pa.Table, list[float]]:
+    """Add the bbox column that `stored_schema` declares, and give the bounds of all rows.
+
+    Raises:
+        SchemaError: a shape is not of the declared type.
+    """
     geometry = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+    declared = shapely.GeometryType[str(spec.geometry).upper()]
+    strangers = (shapely.get_type_id(geometry) != declared) & ~shapely.is_missing(geometry)
+    if strangers.any():
+        found = sorted({shape.geom_type for shape in geometry[strangers]})
+        raise SchemaError(spec.name, [f"column 'geometry': found {found}, expected {spec.geometry}"])
     bounds = shapely.bounds(geometry)
-    total = [*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)]
-    if shapely.get_type_id(geometry[0]) == shapely.GeometryType.POLYGON:
-        arrays = [pa.array(column) for column in bounds.T]
+    if spec.geometry == "Polygon":
+        arrays = [pa.array(column, from_pandas=True) for column in bounds.T]
         box = pa.StructArray.from_arrays(arrays, names=["xmin", "ymin", "xmax", "ymax"])
         table = table.append_column("bbox", box)
+    known = bounds[~shapely.is_missing(geometry)]
+    total = [*known[:, :2].min(axis=0), *known[:, 2:].max(axis=0)] if len(known) else []
     return table, [float(value) for value in total]
 
 

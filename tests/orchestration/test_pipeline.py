@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import shutil
 import signal
@@ -16,16 +15,23 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration.cli import main
-from orchestration.pipeline import Pipeline
 from tests.conftest import TinyRun
-from tests.tiny import clean_environment, digest_rows, hidden_files, run_pipeline, stored_files
-from tests.tiny import tiny_settings, without_evidence, write_settings
+from tests.tiny import (
+    clean_environment,
+    digest_rows,
+    hidden_files,
+    run_pipeline,
+    stored_files,
+    tiny_settings,
+    without_evidence,
+    write_settings,
+)
 from warehouse.writer import PartitionWriter
 
-#: Steps before evaluation can start: plan, 4 shards, 2 years of 4 shards read, labelled once and derived twice.
+#: Plan, 4 shards, 2 years of 4 shards read, labelled once and derived twice; then the answers.
 STEPS = ["plan"] + ["grid"] * 4 + ["ingest"] * 8 + ["label"] * 4 + ["derive"] * 8
 STEPS += ["check_tables", "evaluate", "check_evidence", "publish"]
+IN_PROGRESS = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
 
 
 def start_run(config: Path) -> subprocess.Popen[str]:
@@ -33,12 +39,48 @@ def start_run(config: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def stop_in_the_middle(config: Path, number: signal.Signals, after: int) -> subprocess.CompletedProcess[str]:
+    """Start a run, wait for so many stored files and then for an unfinished one, and send a signal."""
+    warehouse = config.parent / "warehouse"
+    with clean_environment():
+        process = start_run(config)
+    try:
+        wait_until(lambda: len(stored_files(warehouse)) >= after, process, f"file {after}")
+        wait_until(lambda: bool(hidden_files(warehouse)), process, f"an unfinished file after {after}")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
 def wait_until(is_reached: Callable[[], bool], process: subprocess.Popen[str], what: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not is_reached():
         assert process.poll() is None, f"the run ended before {what}: {process.communicate()}"
-        assert time.monotonic() < deadline, f"no {what} within 60 s"
-        time.sleep(0.002)
+        assert time.monotonic() < deadline, f"no {what} within 120 s"
+        time.sleep(0.001)
+
+
+def unfinished_runs(config: Path) -> list[dg.DagsterRun]:
+    with dg.DagsterInstance.from_config(str(config.parent / "dagster")) as instance:
+        return list(instance.get_runs(IN_PROGRESS))
+
+
+def write_quick_settings(folder: Path, world: Path) -> Path:
+    """Ingest and derive only, in two of the four squares."""
+    settings = without_evidence(tiny_settings(world)) | {"years": [2024]}
+    settings["area"]["bbox"] = [101.99, 12.65, 102.01, 12.66]
+    return write_settings(folder / "quick.toml", settings)
+
+
+@pytest.fixture(scope="module")
+def quick_run(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quick settings, run once without disturbance."""
+    config = write_quick_settings(tmp_path_factory.mktemp("quick"), tiny_world)
+    with clean_environment():
+        assert [o for o in run_pipeline(config) if not o.ok] == []
+    return config
 
 
 def test_all_steps_run_in_order_and_succeed(tiny_run: TinyRun) -> None:
@@ -53,147 +95,61 @@ def test_every_run_is_in_the_history(tiny_run: TinyRun) -> None:
     assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
 
 
-@pytest.fixture(scope="module")
-def killed(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Settings of a run that SIGKILL ended in the middle of writing a partition, at a random one."""
-    config = write_settings(tmp_path_factory.mktemp("killed") / "tiny.toml", tiny_settings(tiny_world))
-    warehouse = config.parent / "warehouse"
-    after = random.SystemRandom().randint(1, 12)
-    with clean_environment():
-        process = start_run(config)
-        try:
-            wait_until(lambda: len(stored_files(warehouse)) >= after, process, f"file {after}")
-            wait_until(lambda: bool(hidden_files(warehouse)), process, f"an unfinished file after {after}")
-        finally:
-            process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    return config
-
-
-@pytest.fixture(scope="module")
-def restarted(killed: Path) -> Path:
-    """The same settings, run again to the end."""
-    stored = stored_files(killed.parent / "warehouse")
-    for name in stored:
-        pq.ParquetFile(killed.parent / "warehouse" / name).read()  # whole files only
-    with clean_environment():
-        outcomes = run_pipeline(killed)
-    assert [o for o in outcomes if not o.ok] == []
-    return killed
-
-
-def test_killed_run_restarted_gives_the_rows_of_an_undisturbed_one(restarted: Path, tiny_run: TinyRun) -> None:
-    assert digest_rows(restarted.parent / "warehouse") == digest_rows(tiny_run.warehouse.root)
-
-
-@pytest.mark.xfail(strict=True, reason="a SIGKILL leaves .part.parquet.<pid>.tmp behind for ever: nobody sweeps them")
-def test_restart_sweeps_what_the_killed_run_left(restarted: Path) -> None:
-    assert hidden_files(restarted.parent / "warehouse") == []
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="the killed run stays STARTED; with max_concurrent_runs = 1 the UI then queues every click for ever",
-)
-def test_restart_ends_the_killed_run_in_the_history(restarted: Path) -> None:
-    with dg.DagsterInstance.from_config(str(restarted.parent / "dagster")) as instance:
-        in_progress = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-    assert in_progress == []
-
-
-class CrashingWriter:
-    """Lets some writes of partitions pass, then raises in the middle of one."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, after: int) -> None:
-        self._write = PartitionWriter.write
-        self._error = error
-        self._left = after
-        monkeypatch.setattr(PartitionWriter, "write", lambda writer, table: self(writer, table))
-
-    def __call__(self, writer: PartitionWriter, table: object) -> None:
-        self._write(writer, table)  # type: ignore[arg-type]  # handed through
-        self._left -= 1
-        if self._left == 0:
-            raise self._error
-
-
-def write_quick_settings(folder: Path, world: Path) -> Path:
-    """Ingest and derive only, in two of the four squares."""
-    settings = without_evidence(tiny_settings(world)) | {"years": [2024]}
-    settings["area"]["bbox"] = [101.99, 12.65, 102.01, 12.66]
-    return write_settings(folder / "quick.toml", settings)
-
-
-@pytest.fixture
-def quick_config(tiny_world: Path, tmp_path: Path) -> Path:
-    return write_quick_settings(tmp_path, tiny_world)
-
-
-@pytest.mark.usefixtures("clean_env")
-@pytest.mark.xfail(
-    strict=True,
-    reason="Dagster turns the interrupt into a failed step (raise_on_error=False), so the pipeline goes on",
-)
-def test_keyboard_interrupt_ends_the_run(quick_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    CrashingWriter(monkeypatch, KeyboardInterrupt(), after=4)
-    started: list[str] = []
-    with pytest.raises(KeyboardInterrupt):
-        list(Pipeline(quick_config).run(lambda step: started.append(str(step))))
-    assert started[-1].startswith("grid[")
-
-
-@pytest.mark.usefixtures("clean_env")
-@pytest.mark.xfail(strict=True, reason="typer handles KeyboardInterrupt itself: exit 130, but main's words never appear")
-def test_interrupt_says_that_the_same_command_goes_on(
-    quick_config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_run_killed_at_a_random_moment_and_restarted_gives_the_rows_of_an_undisturbed_one(
+    tiny_world: Path, tiny_run: TinyRun, tmp_path: Path
 ) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("orchestration.cli._run_pipeline", interrupt)
-    monkeypatch.setattr(sys, "argv", ["isthmus", "run", "--config", str(quick_config)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 130
-    assert "run the same command to go on" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def quick_run(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quick settings, run once without disturbance."""
-    config = write_quick_settings(tmp_path_factory.mktemp("quick"), tiny_world)
+    config = write_settings(tmp_path / "tiny.toml", tiny_settings(tiny_world))
+    warehouse = tmp_path / "warehouse"
+    ended = stop_in_the_middle(config, signal.SIGKILL, random.SystemRandom().randint(1, 12))
+    assert ended.returncode == -signal.SIGKILL
+    stored = stored_files(warehouse)
+    for name in stored:
+        pq.ParquetFile(warehouse / name).read()  # whole files only
     with clean_environment():
         assert [o for o in run_pipeline(config) if not o.ok] == []
-    return config
-
-
-@pytest.mark.usefixtures("clean_env")
-def test_interrupted_run_leaves_whole_files_and_can_be_repeated(quick_run: Path, quick_config: Path) -> None:
-    warehouse = quick_config.parent / "warehouse"
-    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
-        CrashingWriter(patch, KeyboardInterrupt(), after=8)
-        list(Pipeline(quick_config).run(lambda _step: None))
-    broken = stored_files(warehouse)
-    assert broken
+    assert len(stored_files(warehouse)) > len(stored)
+    assert digest_rows(warehouse) == digest_rows(tiny_run.warehouse.root)
     assert hidden_files(warehouse) == []
-    for name in broken:
-        pq.ParquetFile(warehouse / name).read()
-    assert [o for o in run_pipeline(quick_config) if not o.ok] == []
-    assert len(stored_files(warehouse)) > len(broken)
-    assert digest_rows(warehouse) == digest_rows(quick_run.parent / "warehouse")
+    assert unfinished_runs(config) == []  # the UI would queue every click behind one
+
+
+def test_interrupted_run_says_how_to_go_on_and_the_same_command_does(
+    tiny_world: Path, quick_run: Path, tmp_path: Path
+) -> None:
+    config = write_quick_settings(tmp_path, tiny_world)
+    ended = stop_in_the_middle(config, signal.SIGINT, after=4)
+    assert ended.returncode == 130
+    assert "the same command" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+    assert unfinished_runs(config) == []
+    assert len(stored_files(tmp_path / "warehouse")) < len(stored_files(quick_run.parent / "warehouse"))
+    with clean_environment():
+        assert [o for o in run_pipeline(config) if not o.ok] == []
+    assert digest_rows(tmp_path / "warehouse") == digest_rows(quick_run.parent / "warehouse")
+    assert hidden_files(tmp_path / "warehouse") == []
 
 
 @pytest.mark.usefixtures("clean_env")
-def test_crash_over_a_finished_run_keeps_the_old_partitions(quick_run: Path, tmp_path: Path) -> None:
+def test_crash_over_a_finished_run_keeps_the_old_partitions_and_a_re_run_gives_the_same_rows(
+    quick_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(quick_run.parent, tmp_path / "again")  # outputs are named relative to the settings file
     config, warehouse = tmp_path / "again" / quick_run.name, tmp_path / "again/warehouse"
     before = digest_rows(warehouse)
-    with pytest.MonkeyPatch.context() as patch:
-        CrashingWriter(patch, OSError(28, "No space left on device"), after=9)
-        outcomes = run_pipeline(config)
+    write, left = PartitionWriter.write, 9
+
+    def write_until_the_disk_is_full(writer: PartitionWriter, table: object) -> None:
+        nonlocal left
+        write(writer, table)  # type: ignore[arg-type]  # handed through
+        left -= 1
+        if left == 0:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(PartitionWriter, "write", write_until_the_disk_is_full)
+    outcomes = run_pipeline(config)
     assert [o.problems for o in outcomes if o.problems] == [("[Errno 28] No space left on device",)]
     assert hidden_files(warehouse) == []
-    assert digest_rows(warehouse) == before
+    assert digest_rows(warehouse) == before  # new rows are the old ones, and the broken partition is the old one
     assert [o for o in run_pipeline(config) if not o.ok] == []
     assert digest_rows(warehouse) == before

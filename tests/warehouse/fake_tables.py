@@ -24,6 +24,8 @@ PROVENANCE = Provenance(
 
 def declared_rows(spec: TableSpec, n_rows: int, rng: np.random.Generator) -> pa.Table:
     """Fill the declared columns with random values, unsorted."""
+    if not n_rows:
+        return spec.schema.empty_table()
     rows = random_rows(spec, n_rows, rng).select(spec.schema.names)
     if spec.geometry == "Point":
         points = shapely.points(rows["lon"].to_numpy(), rows["lat"].to_numpy())

@@ -85,7 +85,6 @@ def test_shard_keys_that_are_no_folder_names_are_refused(shard: str) -> None:
         check_shard_key(shard)
 
 
-@pytest.mark.xfail(strict=True, reason="`$` of re.match also matches before a final newline; use fullmatch")
 @pytest.mark.parametrize(("check", "name"), [(check_shard_key, "47PQQ\n"), (check_table_name, "core_eg__patches\n")])
 def test_names_that_end_with_a_newline_are_refused(check, name: str) -> None:
     with pytest.raises(ShapeError):

@@ -64,8 +64,8 @@ def test_declarations_agree_with_themselves(spec: TableSpec) -> None:
     assert names[-1] == ("geometry" if spec.geometry else "is_simulated")
 
 
-def test_simulated_data_are_marked_in_every_table_but_the_grid(spec: TableSpec) -> None:
-    assert ("is_simulated" in spec.schema.names) == (spec.name != "core_grid__shards")
+def test_every_table_says_whether_it_is_simulated(spec: TableSpec) -> None:
+    assert spec.schema.field("is_simulated").type == pa.bool_()
 
 
 def test_places_are_spelled_alike_everywhere() -> None:

@@ -1,0 +1,229 @@
+"""Evidence: folds shared by both grains, scores and contrasts that can be redone from stored confusions."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, jaccard_score
+
+from tests.conftest import TinyRun
+from transforms.arms import ARMS, CLAIMS
+from transforms.evaluation import CellOutcome
+from transforms.inference import decide_verdict
+from warehouse import study
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
+
+#: (task, arm) -> block -> (truth, pred, n) of each non-zero count.
+Confusions = dict[tuple[str, str], dict[int, list[tuple[int, int, int]]]]
+
+
+@pytest.fixture(scope="module")
+def confusions(tiny_run: TinyRun) -> Confusions:
+    found: Confusions = defaultdict(lambda: defaultdict(list))
+    for row in tiny_run.sql("from out_probe__confusions where scheme = 'block'").to_pylist():
+        found[row["task"], row["arm"]][row["block_id"]].append((row["truth"], row["pred"], row["n"]))
+    return found
+
+
+def score(metric: str, counts: list[tuple[int, int, int]]) -> float:
+    """Score confusion counts with scikit-learn; classes in neither truth nor prediction are left out."""
+    truth, pred, n = np.array(counts).T
+    if metric == "overall_accuracy":
+        return float(n[truth == pred].sum() / n.sum())
+    method = {"macro_f1": f1_score, "mean_iou": jaccard_score}[metric]
+    return float(method(np.repeat(truth, n), np.repeat(pred, n), average="macro", zero_division=0))
+
+
+def pooled(blocks: dict[int, list[tuple[int, int, int]]]) -> list[tuple[int, int, int]]:
+    return [count for counts in blocks.values() for count in counts]
+
+
+def test_units_of_one_block_are_tested_in_one_fold_whatever_their_grain(tiny_run: TinyRun) -> None:
+    rows = tiny_run.sql(
+        "select unit, unit_id, block_id, fold from out_probe__folds where scheme = 'block' and fold >= 0"
+    )
+    folds: dict[int, set[int]] = defaultdict(set)
+    grains: dict[int, set[str]] = defaultdict(set)
+    for row in rows.to_pylist():
+        folds[row["block_id"]].add(row["fold"])
+        grains[row["block_id"]].add(row["unit"])
+    assert [block for block, numbers in folds.items() if len(numbers) != 1] == []
+    assert sum(found == {"patch", "pixel"} for found in grains.values()) > 15
+    assert {number for numbers in folds.values() for number in numbers} == set(range(5))
+
+
+def test_blocks_lie_on_the_equal_area_grid(tiny_run: TinyRun) -> None:
+    import pyproj
+
+    edge = tiny_run.warehouse.settings.evaluate.block_edge_m
+    rows = tiny_run.sql(
+        "select f.block_id, p.lon, p.lat from out_probe__folds f join core_label_worldcover__pixels p "
+        "on f.unit_id = p.pixel_id where f.unit = 'pixel' and f.scheme = 'block'"
+    ).to_pandas()
+    x, y = pyproj.Transformer.from_crs(4326, 6933, always_xy=True).transform(rows.lon, rows.lat)
+    cells = rows.assign(col=np.floor(x / edge), row=np.floor(y / edge))
+    assert cells.groupby("block_id")[["col", "row"]].nunique().max().tolist() == [1, 1]
+    assert cells.groupby(["col", "row"])["block_id"].nunique().max() == 1
+
+
+def test_every_tested_unit_is_counted_once_for_every_arm(tiny_run: TinyRun, confusions: Confusions) -> None:
+    for task, unit in (("T1", "patch"), ("T5", "pixel")):
+        totals = {arm: sum(n for _, _, n in pooled(blocks)) for (t, arm), blocks in confusions.items() if t == task}
+        assert set(totals) == {arm.name for arm in ARMS.values() if arm.task == task}
+        assert len(set(totals.values())) == 1
+        query = "select count(*) as n from out_probe__folds where scheme = 'block' and unit = $unit and fold >= 0"
+        (row,) = tiny_run.sql(query, unit=unit).to_pylist()
+        assert 0 < next(iter(totals.values())) <= row["n"]
+
+
+def test_every_arm_has_rows_with_a_status(tiny_run: TinyRun) -> None:
+    rows = tiny_run.sql("select task, arm, status, count(*) as n from out_probe__metrics group by all").to_pylist()
+    assert {(row["task"], row["arm"]) for row in rows} == {(arm.task, arm.name) for arm in ARMS.values()}
+    assert {row["status"] for row in rows} == {"diagnostic"}  # blocks of 1 km, says the settings file
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "mean_iou", "overall_accuracy"])
+def test_metrics_equal_those_of_scikit_learn_on_the_confusions(
+    tiny_run: TinyRun, confusions: Confusions, metric: str
+) -> None:
+    rows = tiny_run.sql(
+        "select task, arm, value from out_probe__metrics where scheme = 'block' and fold is null and metric = $metric",
+        metric=metric,
+    ).to_pylist()
+    assert len(rows) == len(confusions)
+    for row in rows:
+        expected = score(metric, pooled(confusions[row["task"], row["arm"]]))
+        assert row["value"] == pytest.approx(expected, abs=1e-12)
+
+
+def read_contrasts(run: TinyRun) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = run.sql("from out_probe__contrasts where scheme = 'block'").to_pylist()
+    return rows
+
+
+def test_contrasts_can_be_redone_from_the_confusions(tiny_run: TinyRun, confusions: Confusions) -> None:
+    rows = read_contrasts(tiny_run)
+    for row in rows:
+        arm, reference = (confusions[row["task"], row[side]] for side in ("arm", "reference"))
+        values = [score(row["metric"], pooled(blocks)) for blocks in (arm, reference)]
+        assert [row["arm_value"], row["reference_value"]] == pytest.approx(values, abs=1e-12)
+        assert row["delta"] == pytest.approx(values[0] - values[1], abs=1e-12)
+        assert row["n_blocks"] == len(arm) == len(reference)
+        wins = sum(score(row["metric"], arm[b]) > score(row["metric"], reference[b]) + 1e-12 for b in arm)
+        assert row["block_wins"] == wins
+        assert row["lo"] < row["delta"] < row["hi"]
+    assert len(rows) == 2 * 4 * 2  # tasks, arms beside the native one, metrics
+
+
+def test_intervals_are_those_of_whole_blocks(tiny_run: TinyRun, confusions: Confusions) -> None:
+    rng = np.random.default_rng(1)
+    for row in (row for row in read_contrasts(tiny_run) if row["is_primary"]):
+        blocks = sorted(confusions[row["task"], row["arm"]])
+        deltas = []
+        for _ in range(200):
+            drawn = rng.choice(blocks, len(blocks))
+            sides = [
+                score(row["metric"], [c for b in drawn for c in confusions[row["task"], row[side]][b]])
+                for side in ("arm", "reference")
+            ]
+            deltas.append(sides[0] - sides[1])
+        spread = np.std(deltas)
+        assert row["hi"] - row["lo"] == pytest.approx(2 * 1.96 * spread, rel=0.35)
+
+
+def test_there_is_one_primary_contrast_a_question_as_fixed_in_advance(tiny_run: TinyRun) -> None:
+    primary = {row["question"]: row for row in read_contrasts(tiny_run) if row["is_primary"]}
+    assert set(primary) == {"Q1", "Q2"}
+    for claim in CLAIMS.values():
+        row = primary[claim.question]
+        found = (row["arm"], row["reference"], row["metric"], row["margin"])
+        assert found == (claim.primary_arm, claim.reference, claim.metric, claim.margin)
+
+
+def test_a_diagnostic_carries_no_verdict_however_clear_it_is(tiny_run: TinyRun) -> None:
+    rows = read_contrasts(tiny_run)
+    assert {row["verdict"] for row in rows} == {"inconclusive"}
+    assert {row["status"] for row in rows} == {"diagnostic"}
+    assert all(row["note"] for row in rows)
+    clear = [decide_verdict(row["lo"], row["hi"], row["margin"], row["n_blocks"]) for row in rows]
+    assert "inferior" in clear  # without the note there would have been verdicts
+
+
+def test_controls_score_below_the_native_arms(tiny_run: TinyRun) -> None:
+    rows = {(row["arm"], row["metric"]): row for row in read_contrasts(tiny_run)}
+    for arm in ("patch_coordinates", "patch_majority"):
+        assert rows[arm, "macro_f1"]["delta"] < -0.15
+    for arm in ("pixel_coordinates", "pixel_majority"):
+        assert rows[arm, "mean_iou"]["delta"] < -0.15
+
+
+def test_predictions_cover_the_window_and_carry_the_labels(tiny_run: TinyRun) -> None:
+    rows = tiny_run.sql(
+        "select p.arm, p.pixel_id, p.truth, l.label from out_probe__predictions p "
+        "join core_label_worldcover__pixels l using (pixel_id)"
+    ).to_pandas()
+    assert set(rows.arm) >= {"native_pixel", "upsampled_bilinear", "upsampled_nearest"}
+    assert rows.groupby("arm").size().nunique() == 1
+    assert not rows.duplicated(["arm", "pixel_id"]).any()
+    assert (rows.truth == rows.label).all()
+
+
+@pytest.fixture
+def copied(tiny_run: TinyRun, tmp_path: Path) -> Warehouse:
+    shutil.copy(tiny_run.config, tmp_path)
+    shutil.copytree(tiny_run.warehouse.root, tmp_path / "warehouse")
+    return Warehouse(load_settings(tmp_path / tiny_run.config.name))
+
+
+def fail_arm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the cells of one arm fail, and the others hold what a majority probe says (quick)."""
+    run = study._run
+
+    def run_or_fail(warehouse: Warehouse, cell: study.Cell, *arguments: Any) -> CellOutcome:
+        if cell.arm == name:
+            return CellOutcome((), "too few units: found 3, expected 10. Enlarge the area.")
+        quick = study.Cell(cell.task, cell.scheme, "patch_majority" if cell.task == "T1" else "pixel_majority")
+        return run(warehouse, quick, *arguments)
+
+    monkeypatch.setattr(study, "_run", run_or_fail)
+
+
+def test_a_failed_cell_is_a_row_with_its_reason(copied: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_arm("pooled_stats", monkeypatch)
+    study.run_study(copied, 2024, lambda _text: None)
+    rows = [row for row in copied.read_cells("out_probe__metrics", 2024).to_pylist() if row["arm"] == "pooled_stats"]
+    assert len(rows) == 1
+    assert rows[0]["status"].startswith("failed: too few units")
+    assert rows[0]["value"] is None
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="run_study replaces only the tables that a cell still has rows for: a cell that fails now keeps the "
+    "confusions and predictions of its last success, and contrasts are made from them",
+)
+def test_a_cell_that_fails_now_leaves_nothing_of_its_last_success(
+    copied: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_arm("upsampled_bilinear", monkeypatch)
+    study.run_study(copied, 2024, lambda _text: None)
+    for table in ("out_probe__confusions", "out_probe__predictions"):
+        assert "upsampled_bilinear" not in copied.read_cells(table, 2024)["arm"].to_pylist()
+
+
+def test_cells_of_older_settings_are_removed(copied: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name for path in (copied.root / "out_probe__metrics").rglob("cell-*.parquet")}
+    evaluate = copied.settings.evaluate.model_copy(update={"c_grid": (0.01,), "tasks": ("T1",)})  # type: ignore[union-attr]
+    changed = Warehouse(copied.settings.model_copy(update={"evaluate": evaluate}))
+    fail_arm("none", monkeypatch)
+    study.run_study(changed, 2024, lambda _text: None)
+    for table in ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions"):
+        after = {path.name for path in (copied.root / table).rglob("cell-*.parquet")}
+        assert not after & before
+        assert len(after) == (0 if table == "out_probe__predictions" else 5)

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.warehouse.fake_evidence import make_settings
+from tests.warehouse.fake_tables import PROVENANCE, declared_rows
+from transforms.arms import ARMS, CLAIMS
+from transforms.errors import ShapeError
+from transforms.evaluation import fill_columns
+from transforms.inference import contrast_arms, holm
+from transforms.metrics import mean_iou, overall_accuracy
+from warehouse.contrasts import diagnostic_note, make_contrasts
+from warehouse.layout import ALL
+from warehouse.settings import EvaluateSettings, LimitSettings
+from warehouse.store import Warehouse
+
+YEAR = 2024
+K = 4
+#: Units of each class in a block.
+PER_CLASS = 20
+
+
+@pytest.fixture
+def open_warehouse(tmp_path: Path):
+    """Open a warehouse whose indexes are there, evaluated as told."""
+
+    def open_it(*, simulated: bool = False, **evaluate: Any) -> Warehouse:
+        settings = make_settings(tmp_path, **evaluate)
+        warehouse = Warehouse(settings.model_copy(update={"limits": LimitSettings(min_free_mb=0)}))
+        for product in ("aef", "eg"):
+            table = f"raw_{product}__index"
+            rows = declared_rows(warehouse.specs[table], 1, np.random.default_rng(0))
+            position = rows.schema.get_field_index("is_simulated")
+            warehouse.write(table, ALL, rows.set_column(position, "is_simulated", pa.array([simulated])), PROVENANCE)
+        return warehouse
+
+    return open_it
+
+
+def with_right(right: list[int]) -> np.ndarray:
+    """Confusions (b, k, k): in block b, `right[b]` units of each class are right, the rest go to the next class."""
+    counts = np.zeros((len(right), K, K), int)
+    for block, n_right in enumerate(right):
+        for c in range(K):
+            counts[block, c, c] = n_right
+            counts[block, c, (c + 1) % K] = PER_CLASS - n_right
+    return counts
+
+
+def spread(mean: float, n_blocks: int, seed: int) -> np.ndarray:
+    right = np.clip(np.round(mean + np.random.default_rng(seed).normal(0, 1.5, n_blocks)), 0, PER_CLASS)
+    return with_right(right.astype(int).tolist())
+
+
+def store(warehouse: Warehouse, arm: str, counts: np.ndarray, *, scheme: str = "block", year: int = YEAR) -> None:
+    """Store the confusions of one cell, over five folds."""
+    block, truth, pred = np.nonzero(counts)
+    rows = [
+        {"block_id": int(b) * 13, "fold": int(b) % 5, "truth": int(t), "pred": int(p), "n": int(counts[b, t, p])}
+        for b, t, p in zip(block, truth, pred, strict=True)
+    ]
+    shared = {"task": ARMS[arm].task, "scheme": scheme, "arm": arm, "label_source": "cover", "is_simulated": False}
+    spec = warehouse.specs["out_probe__confusions"]
+    table = fill_columns(rows, shared, spec.schema)
+    warehouse.write_cell(spec.name, year, f"{scheme}-{arm}", table, PROVENANCE)
+
+
+def find(table: pa.Table, arm: str, metric: str, scheme: str = "block") -> dict[str, Any]:
+    rows = [r for r in table.to_pylist() if (r["arm"], r["metric"], r["scheme"]) == (arm, metric, scheme)]
+    assert len(rows) == 1
+    return rows[0]
+
+
+def test_differences_are_those_of_the_summed_confusions(open_warehouse) -> None:
+    warehouse = open_warehouse()
+    native, stats = with_right([16, 12, 10]), with_right([18, 12, 4])
+    store(warehouse, "native_patch", native)
+    store(warehouse, "pooled_stats", stats)
+    row = find(make_contrasts(warehouse, YEAR), "pooled_stats", "macro_f1")
+    # classes are alike here, so macro-F1 is accuracy: 38 and 34 of 60
+    assert row["reference_value"] == pytest.approx(38 / 60)
+    assert row["arm_value"] == pytest.approx(34 / 60)
+    assert row["delta"] == pytest.approx(-4 / 60)
+    assert (row["n_blocks"], row["block_wins"]) == (3, 1)
+    assert (row["question"], row["task"], row["reference"], row["margin"]) == ("Q1", "T1", "native_patch", 0.02)
+    assert (row["label_source"], row["probe"], row["budget"], row["status"]) == ("cover", "logistic", 100.0, "ok")
+    assert row["method"] == "block_jackknife_t"
+
+
+def test_intervals_are_those_of_paired_blocks(open_warehouse) -> None:
+    warehouse = open_warehouse(seed=4)
+    native, bilinear = spread(14, 40, 1), spread(11, 40, 2)
+    store(warehouse, "native_pixel", native)
+    store(warehouse, "upsampled_bilinear", bilinear)
+    table = make_contrasts(warehouse, YEAR)
+    for metric in ("mean_iou", "overall_accuracy"):
+        row = find(table, "upsampled_bilinear", metric)
+        expected = contrast_arms(bilinear, native, metric=metric, margin=0.05, rng=np.random.default_rng(4))
+        for name in ("delta", "lo", "hi", "p"):
+            assert row[name] == pytest.approx(getattr(expected, name), rel=1e-9), name
+        assert (row["verdict"], row["method"]) == (expected.verdict, "block_bootstrap")
+        assert row["lo"] < row["delta"] < row["hi"] < 0
+    iou = find(table, "upsampled_bilinear", "mean_iou")
+    assert iou["reference_value"] == pytest.approx(float(mean_iou(native.sum(axis=0))))
+    accuracy = find(table, "upsampled_bilinear", "overall_accuracy")
+    assert accuracy["arm_value"] == pytest.approx(float(overall_accuracy(bilinear.sum(axis=0))))
+
+
+@pytest.mark.parametrize(
+    ("right", "n_blocks", "verdict"),
+    [
+        (17, 40, "superior"),
+        (14, 40, "non-inferior"),
+        (9, 40, "inferior"),
+        (17, 19, "inconclusive"),
+        (9, 19, "inconclusive"),
+    ],
+)
+def test_verdicts(open_warehouse, right: int, n_blocks: int, verdict: str) -> None:
+    warehouse = open_warehouse()
+    native = spread(14, n_blocks, 3)
+    arm = native if right == 14 else spread(right, n_blocks, 4)
+    store(warehouse, "native_patch", native)
+    store(warehouse, "pooled_stats", arm)
+    assert find(make_contrasts(warehouse, YEAR), "pooled_stats", "macro_f1")["verdict"] == verdict
+
+
+def test_p_values_are_corrected_within_task_and_scheme(open_warehouse) -> None:
+    warehouse = open_warehouse(schemes=["block", "given"])
+    for scheme in ("block", "given"):
+        for seed, arm in enumerate(["native_patch", "pooled_stats", "pooled_mean", "patch_majority"]):
+            store(warehouse, arm, spread(14 - 0.4 * seed, 40, seed), scheme=scheme)
+        for seed, arm in enumerate(["native_pixel", "upsampled_bilinear"]):
+            store(warehouse, arm, spread(14 - 0.3 * seed, 40, seed + 9), scheme=scheme)
+    rows = make_contrasts(warehouse, YEAR).to_pylist()
+    families = {(row["task"], row["scheme"]) for row in rows}
+    assert families == {("T1", "block"), ("T1", "given"), ("T5", "block"), ("T5", "given")}
+    for task, scheme in families:
+        family = [row for row in rows if (row["task"], row["scheme"]) == (task, scheme)]
+        assert len(family) == (6 if task == "T1" else 2)
+        np.testing.assert_allclose([row["p_holm"] for row in family], holm([row["p"] for row in family]))
+        assert all(row["p_holm"] >= row["p"] for row in family)
+    assert any(row["p_holm"] > row["p"] for row in rows)
+
+
+def test_only_the_claim_of_the_first_scheme_is_primary(open_warehouse) -> None:
+    warehouse = open_warehouse(schemes=["given", "block"])
+    for scheme in ("given", "block"):
+        arms = ["native_patch", "pooled_stats", "pooled_mean", "native_pixel", "upsampled_bilinear"]
+        for seed, arm in enumerate(arms):
+            store(warehouse, arm, spread(13, 25, seed), scheme=scheme)
+    primary = [row for row in make_contrasts(warehouse, YEAR).to_pylist() if row["is_primary"]]
+    found = {(row["task"], row["arm"], row["metric"], row["scheme"]) for row in primary}
+    assert found == {
+        ("T1", "pooled_stats", "macro_f1", "given"), ("T5", "upsampled_bilinear", "mean_iou", "given"),
+    }  # fmt: skip
+    assert len(primary) == 2
+
+
+def test_random_folds_carry_no_verdict(open_warehouse) -> None:
+    warehouse = open_warehouse(schemes=["block", "random"])
+    for scheme in ("block", "random"):
+        store(warehouse, "native_patch", spread(8, 40, 1), scheme=scheme)
+        store(warehouse, "pooled_stats", spread(16, 40, 2), scheme=scheme)
+    table = make_contrasts(warehouse, YEAR)
+    fair, leaky = (find(table, "pooled_stats", "macro_f1", scheme) for scheme in ("block", "random"))
+    assert (fair["verdict"], fair["status"], fair["note"]) == ("superior", "ok", "")
+    assert (leaky["verdict"], leaky["status"]) == ("inconclusive", "diagnostic")
+    assert "random folds leak" in leaky["note"]
+    assert leaky["lo"] > 0  # its numbers are told all the same
+
+
+def test_diagnostics_carry_no_verdict(open_warehouse) -> None:
+    warehouse = open_warehouse(diagnostic="one scene only")
+    store(warehouse, "native_patch", spread(8, 40, 1))
+    store(warehouse, "pooled_stats", spread(16, 40, 2))
+    row = find(make_contrasts(warehouse, YEAR), "pooled_stats", "macro_f1")
+    assert (row["verdict"], row["status"], row["note"]) == ("inconclusive", "diagnostic", "one scene only")
+
+
+@pytest.mark.parametrize(
+    ("diagnostic", "scheme", "note"),
+    [("", "block", ""), ("", "given", ""), ("", "region", ""), ("why", "block", "why"), ("why", "random", "why")],
+)
+def test_notes(diagnostic: str, scheme: str, note: str) -> None:
+    assert diagnostic_note(EvaluateSettings(label="x", diagnostic=diagnostic), scheme) == note
+
+
+@pytest.mark.parametrize("arms", [[], ["native_patch"], ["pooled_stats", "pooled_mean"]])
+def test_without_a_pair_there_is_no_contrast(open_warehouse, arms: list[str]) -> None:
+    warehouse = open_warehouse()
+    for arm in arms:
+        store(warehouse, arm, with_right([10, 12]))
+    table = make_contrasts(warehouse, YEAR)
+    assert table.num_rows == 0
+    assert table.schema.equals(warehouse.specs["out_probe__contrasts"].schema)
+
+
+def test_other_tasks_and_years_are_left_out(open_warehouse) -> None:
+    warehouse = open_warehouse(tasks=["T1"])
+    for arm in ("native_patch", "pooled_stats", "native_pixel", "upsampled_bilinear"):
+        store(warehouse, arm, with_right([10, 12]))
+        store(warehouse, arm, with_right([1, 1]), year=2023)
+    rows = make_contrasts(warehouse, YEAR).to_pylist()
+    assert {row["task"] for row in rows} == {"T1"}
+    assert find(make_contrasts(warehouse, YEAR), "pooled_stats", "macro_f1")["arm_value"] == pytest.approx(22 / 40)
+
+
+def test_arms_on_different_units_are_refused(open_warehouse) -> None:
+    warehouse = open_warehouse()
+    store(warehouse, "native_patch", with_right([10, 12, 9]))
+    store(warehouse, "pooled_stats", with_right([10, 12]))
+    with pytest.raises(ShapeError, match="Score both arms on the units that both cover"):
+        make_contrasts(warehouse, YEAR)
+
+
+def test_every_arm_is_compared_with_its_native(open_warehouse) -> None:
+    warehouse = open_warehouse()
+    for seed, arm in enumerate(ARMS):
+        store(warehouse, arm, spread(12, 25, seed))
+    rows = make_contrasts(warehouse, YEAR).to_pylist()
+    assert {(row["arm"], row["metric"]) for row in rows} == {
+        (arm.name, metric)
+        for arm in ARMS.values()
+        if arm.name != CLAIMS[arm.task].reference
+        for metric in (CLAIMS[arm.task].metric, "overall_accuracy")
+    }
+    assert all(row["reference"] == CLAIMS[row["task"]].reference for row in rows)
+    assert {row["probe"] for row in rows if row["arm"].endswith("majority")} == {"majority"}
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_contrasts_of_simulated_products_are_marked(open_warehouse, simulated: bool) -> None:
+    warehouse = open_warehouse(simulated=simulated)
+    store(warehouse, "native_patch", with_right([10, 12]))
+    store(warehouse, "pooled_stats", with_right([10, 12]))
+    assert set(make_contrasts(warehouse, YEAR)["is_simulated"].to_pylist()) == {simulated}
+
+
+def test_making_them_again_gives_the_same(open_warehouse) -> None:
+    warehouse = open_warehouse()
+    store(warehouse, "native_patch", spread(14, 40, 1))
+    store(warehouse, "pooled_stats", spread(13, 40, 2))
+    assert make_contrasts(warehouse, YEAR).equals(make_contrasts(warehouse, YEAR))
