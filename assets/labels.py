@@ -22,6 +22,7 @@ from warehouse.writer import WrittenPartition
 
 def label_pixels(warehouse: Warehouse, label: str, product: Product, key: PartitionKey) -> WrittenPartition:
     """Label every pixel that one shard keeps in any embedding year of this label year."""
+    warehouse.require_label_year(label, key.year)
     places = warehouse.pixel_places(product, key.shard, warehouse.embedding_years(label, key.year))
     source = open_label_source(warehouse, label)
     ids, split = source.label_pixels(places)
@@ -32,6 +33,7 @@ def label_pixels(warehouse: Warehouse, label: str, product: Product, key: Partit
 
 def label_patches(warehouse: Warehouse, label: str, key: PartitionKey) -> WrittenPartition:
     """Summarise the labels in every footprint of one shard."""
+    warehouse.require_label_year(label, key.year)
     places = read_spine(warehouse, key.shard)
     source = open_label_source(warehouse, label)
     labels, split = source.label_patches(places)

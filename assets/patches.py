@@ -23,7 +23,7 @@ def ingest_patches(warehouse: Warehouse, product: Product, key: PartitionKey) ->
     """Read, deduplicate and write the patches that one shard owns in one year."""
     owner = warehouse.owner_rule(str(key.shard))
     index = warehouse.index_rows(product, key.year, owner.shard.bbox)
-    found = read_unique_patches(product, warehouse.source(product.name), index, owner.shard.bbox)
+    found = read_unique_patches(product, warehouse.source(product.name), index, owner.shard.reading_box())
     mine = found.take(owner.owns(found.lon, found.lat))
     spine = read_spine(warehouse, key.shard)
     is_simulated = warehouse.is_simulated(index)

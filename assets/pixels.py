@@ -32,17 +32,9 @@ def ingest_pixels(warehouse: Warehouse, product: Product, key: PartitionKey) -> 
     source = open_pixel_source(product, warehouse.source(product.name), index)
     with warehouse.open(table, key, provenance) as writer:
         if isinstance(source, PixelTableSource):
-            for _, points, _ in source.iter_points(key.require_year()):
-                writer.write(
-                    keep_points(
-                        points,
-                        keep,
-                        owner,
-                        product.name,
-                        is_simulated=is_simulated,
-                        quantised=product.is_quantised,
-                    )
-                )
+            tables = [points for _, points, _ in source.iter_points(key.require_year())]
+            quantised = product.is_quantised
+            writer.write(keep_points(tables, keep, owner, product.name, quantised=quantised, is_simulated=is_simulated))
         else:
             boxes = warehouse.shard_boxes(index, owner.shard)
             for window in source.iter_blocks(key.require_year(), boxes, warehouse.settings.limits.block_px):

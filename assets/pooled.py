@@ -10,6 +10,7 @@ from orchestration.partitions import SHARD_OF_PAIR, YEAR_SHARDS, read_key
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms.pooled_rows import RasterPooling, pool_listed_pixels, pooled_table
+from transforms.shards import grow
 from warehouse.fields import read_pixel_vectors, read_spine
 from warehouse.layout import PartitionKey
 from warehouse.previews import preview_partition
@@ -20,11 +21,11 @@ from warehouse.store import Warehouse
 from warehouse.writer import WrittenPartition
 
 
-def pool_shard(warehouse: Warehouse, product: Product, key: PartitionKey) -> WrittenPartition:
+def pool_shard(warehouse: Warehouse, product: Product, targets: Product, key: PartitionKey) -> WrittenPartition:
     """Pool the pixels of one year into the patches of one shard, in one pass over the blocks."""
     spine = read_spine(warehouse, key.shard)
-    owner = warehouse.owner_rule(str(key.shard))
-    index = warehouse.index_rows(product, key.year, owner.shard.bbox)
+    shard = warehouse.owner_rule(str(key.shard)).shard
+    index = warehouse.index_rows(product, key.year, grow(shard.bbox, targets.halo_m))
     source = open_pixel_source(product, warehouse.source(product.name), index)
     if isinstance(source, PixelTableSource):
         keys = warehouse.partitions(f"core_{product.name}__pixels", year=key.year)
@@ -43,8 +44,8 @@ def pool_shard(warehouse: Warehouse, product: Product, key: PartitionKey) -> Wri
     return warehouse.write(f"out_patch__{product.name}_pooled", key, rows, provenance)
 
 
-def build_pooled_asset(product: Product) -> dg.AssetsDefinition:
-    """Declare the pooled table of one pixel product."""
+def build_pooled_asset(product: Product, targets: Product) -> dg.AssetsDefinition:
+    """Declare the pooled table of one pixel product at the patches of another product."""
     table = f"out_patch__{product.name}_pooled"
 
     @dg.asset(
@@ -61,7 +62,7 @@ def build_pooled_asset(product: Product) -> dg.AssetsDefinition:
     def pooled(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
         watch = Stopwatch()
         warehouse, key = isthmus.open(), read_key(context)
-        written = pool_shard(warehouse, product, key)
+        written = pool_shard(warehouse, product, targets, key)
         return describe_written(written, watch, preview_png=preview_partition(warehouse, table, key, "mean_length"))
 
     return pooled

@@ -34,6 +34,7 @@ class CheckRule:
 RULES = (
     CheckRule("unit_norm", "core_{pixels}__pixels", blocking=True),
     CheckRule("nodata_all_or_none", "core_{pixels}__pixels", blocking=True),
+    CheckRule("duplicate_pixel_ids", "core_{pixels}__pixels", blocking=True),
     CheckRule("patch_in_two_shards", "core_grid__patches", blocking=True),
     CheckRule("duplicate_patch_ids", "core_{patches}__patches", blocking=True),
     CheckRule("patches_missing_from_spine", "core_{patches}__patches", blocking=True),

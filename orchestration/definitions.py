@@ -70,7 +70,7 @@ def build_assets(warehouse: Warehouse) -> list[dg.AssetsDefinition]:
     derived = []
     if pixels is not None and patches is not None:
         if warehouse.asks("T1"):
-            derived.append(build_pooled_asset(pixels))
+            derived.append(build_pooled_asset(pixels, patches))
         if warehouse.asks("T5"):
             derived.append(build_upsampled_asset(patches, pixels))
     core = [f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in products]

@@ -24,6 +24,7 @@ from orchestration.partitions import format_key, seed_partitions
 from warehouse.layout import ALL, PartitionKey
 from warehouse.products import Product
 from warehouse.settings import load_settings
+from warehouse.sources.index import list_unreadable
 from warehouse.store import Warehouse
 
 T = TypeVar("T")
@@ -118,15 +119,27 @@ class Pipeline:
         if not plan.ok:
             return
         self._seed()
-        failed: set[PartitionKey] = set()
+        unreadable = self._unreadable()
+        if unreadable:
+            yield StepOutcome(Step("plan", ALL), 0.0, problems=unreadable)
+        failed: list[Step] = []
         for job in ("grid", "ingest", "label", "derive"):
             for step in self._steps(job):
-                spoiled = any(key.shard == step.key.shard for key in failed)
+                spoiled = any(_needs(step, bad) for bad in failed)
                 outcome = StepOutcome(step, 0.0, skipped=True) if spoiled else self._run(step, started)
                 if not outcome.ok:
-                    failed.add(step.key)
+                    failed.append(step)
                 yield outcome
-        yield from self._answer(bool(failed), started)
+        yield from self._answer(bool(failed or unreadable), started)
+
+    def _unreadable(self) -> tuple[str, ...]:
+        """Say which source files no shard will read, because not even their place is known."""
+        warehouse = self.warehouse
+        return tuple(
+            message
+            for name, product in warehouse.products.items()
+            for message in list_unreadable(product, warehouse.source(name), warehouse.read(f"raw_{name}__index"))
+        )
 
     def _answer(self, has_failed: bool, started: Callable[[Step], None]) -> Iterator[StepOutcome]:
         """Check and evaluate; a verdict from part of the area would look like one from all of it."""
@@ -154,7 +167,8 @@ class Pipeline:
             return [Step(job, PartitionKey(shard=shard)) for shard in shards]
         if job == "label":
             years = sorted({of for label in settings.labels.values() for of in label.years.values()})
-            return [Step(job, PartitionKey(year, shard)) for year in years for shard in shards]
+            tables = {year: self._label_tables(year) for year in years}
+            return [Step(job, PartitionKey(year, shard), tables[year]) for year in years for shard in shards]
         if job == "evaluate":
             assert settings.evaluate is not None  # the job exists only with it
             labelled = self.warehouse.label(settings.evaluate.label).years
@@ -170,6 +184,13 @@ class Pipeline:
                 if tables:
                     steps.append(Step(job, PartitionKey(year, shard), tables))
         return steps
+
+    def _label_tables(self, year: int) -> tuple[str, ...]:
+        """List the label tables whose source is mapped to a label year: another source has nothing for it."""
+        tables = self._jobs["label"].asset_layer.executable_asset_keys
+        mapped = [name for name in self.warehouse.settings.labels if self.warehouse.embedding_years(name, year)]
+        wanted = {f"core_label_{name}__{grain}" for name in mapped for grain in ("pixels", "patches")}
+        return tuple(sorted(wanted & {key.to_user_string() for key in tables}))
 
     def _has_files(self, product: Product, year: int, shard: str) -> bool:
         bbox = self.warehouse.owner_rule(shard).shard.bbox
@@ -244,16 +265,28 @@ def _call_in_thread(work: Callable[[], T]) -> T:
     return answer.result()
 
 
+def _needs(step: Step, bad: Step) -> bool:
+    """Tell whether a step reads what a failed step should have written.
+
+    Upsampling reads the patches of neighbours, so a failed ingest spoils the derived tables of its whole year: a
+    border interpolated without them would look like any other.
+    """
+    if step.job == "derive" and bad.job == "ingest":
+        return step.key.year == bad.key.year
+    return step.key.shard == bad.key.shard and (step.job == "label" or bad.key.year in (None, step.key.year))
+
+
 def _core_tables(products: Sequence[Product]) -> tuple[str, ...]:
     return tuple(f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in products)
 
 
 def _problems(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
-    """Give the innermost message of each failed step, and the failed blocking checks."""
+    """Give the message of what each failed body raised, and the failed blocking checks."""
     messages = list(_failed_checks(result, "ERROR"))
     for event in result.filter_events(lambda event: event.is_step_failure):
         error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
+        # Dagster wraps what a body raises; below that are the library's words, which ours explain
+        while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
             error = error.cause
         if error is not None and error.cls_name != "DagsterAssetCheckFailedError":
             messages.append(error.message.strip().removeprefix(f"{error.cls_name}: "))

@@ -5,10 +5,14 @@ Belongs here: matching of unique keys. Does not: reading tables.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import ShapeError
+
+T = TypeVar("T", bound=np.generic)
 
 
 def match_keys(wanted: npt.NDArray[np.uint64], available: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
@@ -33,3 +37,20 @@ def match_keys(wanted: npt.NDArray[np.uint64], available: npt.NDArray[np.uint64]
         raise ShapeError("place keys", f"key {repeated} twice", "unique keys", "Resolve duplicates before joining.")
     slot = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
     return np.where(ordered[slot] == wanted, order[slot], -1)
+
+
+def take_or(values: npt.NDArray[T], slot: npt.NDArray[np.int64], missing: object) -> npt.NDArray[T]:
+    """Take rows by position, with a stand-in where the position is -1.
+
+    Args:
+        values: (n, ...), may be empty.
+        slot: int64 (m,), from `match_keys`.
+        missing: value of the rows that are not there.
+
+    Returns:
+        (m, ...) of the dtype of `values`.
+    """
+    taken = np.full((len(slot), *values.shape[1:]), missing, dtype=values.dtype)
+    known = slot >= 0
+    taken[known] = values[slot[known]]
+    return taken

@@ -30,6 +30,8 @@ from transforms.metrics import (
 from transforms.probes import PROBES, Probe
 
 FloatArray = npt.NDArray[np.float32]
+#: Metrics that are means over classes.
+_MACRO = ("macro_f1", "balanced_accuracy", "mean_iou")
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,8 @@ def _draw(train: npt.NDArray[np.int64], settings: ProbeSettings, fold: int) -> n
 
 
 def _row(fold: int | None, metric: str, value: float, size: Mapping[str, int]) -> dict[str, Any]:
-    return {"fold": fold, "metric": metric, "averaging": "macro", "value": value, **size}
+    averaging = "macro" if metric in _MACRO else None
+    return {"fold": fold, "metric": metric, "averaging": averaging, "value": value, **size}
 
 
 def _narrow(name: str, values: npt.NDArray[np.int64]) -> pa.Array:

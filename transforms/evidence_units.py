@@ -102,10 +102,11 @@ def plan_schemes(
     Raises:
         TooFewUnitsError: too few blocks, groups or regions for a scheme.
     """
-    assignment = _deal_blocks(units, rules) if "block" in schemes else None
-    return {
-        (one.kind, scheme): _plan(one, scheme, rules, assignment) for one in units for scheme in schemes if len(one)
-    }
+    present = [one for one in units if len(one)]
+    if not present:
+        return {}
+    assignment = _deal_blocks(present, rules) if "block" in schemes else None
+    return {(one.kind, scheme): _plan(one, scheme, rules, assignment) for one in present for scheme in schemes}
 
 
 def folds_table(units: Units, plan: FoldPlan, label_source: str, *, is_simulated: bool) -> pa.Table:
@@ -204,7 +205,9 @@ def _plan(units: Units, scheme: Scheme, rules: FoldRules, assignment: BlockAssig
     if scheme == "given":
         return _plan_given(units, rules)
     if scheme == "region":
-        return plan_region_folds(units.lon, units.lat, units.shard, edge_m=rules.edge_m, buffer_m=rules.buffer_m)
+        # centre to centre: the half diagonals of two footprints lie between them
+        clear_m = rules.buffer_m + 2 * np.sqrt(2.0) * units.half_side_m
+        return plan_region_folds(units.lon, units.lat, units.shard, edge_m=rules.edge_m, buffer_m=clear_m)
     return plan_random_folds(
         units.lon,
         units.lat,

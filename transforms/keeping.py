@@ -7,7 +7,7 @@ Does not: reading rasters, writing tables.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -128,7 +128,7 @@ def keep_pixels(window: PixelWindow, keep: KeepRule, owner: OwnerRule, product: 
 
 
 def keep_points(
-    points: PixelPoints,
+    tables: Sequence[PixelPoints],
     keep: KeepRule,
     owner: OwnerRule,
     product: str,
@@ -138,10 +138,10 @@ def keep_points(
 ) -> pa.Table:
     """Select the listed pixels that the shard owns; a table is already somebody's choice, so all of it is kept.
 
-    A place that stands in the table twice is kept once, its first row.
+    A place that is listed twice, in one table or in two, is kept once: its first row.
 
     Args:
-        points: pixel vectors at listed places.
+        tables: pixel vectors at listed places, at least one table.
         keep: its windows fill the `window` column.
         owner: which places the shard owns.
         product: goes into the `product` column.
@@ -151,7 +151,10 @@ def keep_points(
     Returns:
         Rows of `core_{product}__pixels`; all count as sampled.
     """
-    mine = np.flatnonzero(owner.owns(points.lon, points.lat) & np.isfinite(points.vectors).all(axis=1))
+    points = PixelPoints(
+        *(np.concatenate([getattr(table, name.name) for table in tables]) for name in fields(PixelPoints))
+    )
+    mine = np.flatnonzero(owner.owns(points.lon, points.lat))
     _, first = np.unique(geohash.encode(points.lon[mine], points.lat[mine]), return_index=True)
     mine = mine[np.sort(first)]
     places = _Points(

@@ -6,7 +6,7 @@ Belongs here: dealing footprints and windows to poolers, Arrow columns. Does not
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -75,13 +75,15 @@ def pool_listed_pixels(
         vectors: float32 (m, dims), NaN = nodata.
 
     Returns:
-        The pooled patches in the order of the spine; None where it is empty.
+        The pooled patches in the order of the spine; None where it is empty. `valid_fraction` is NaN: listed
+        pixels do not say how much ground they stand for.
     """
     if not len(spine):
         return None
     tree = shapely.STRtree(footprint_polygons(spine))
     point, patch = tree.query(shapely.points(lon, lat), predicate="intersects")
-    return pool_points(vectors[point], patch.astype(np.int64), len(spine))
+    pooled = pool_points(vectors[point], patch.astype(np.int64), len(spine))
+    return replace(pooled, valid_fraction=np.full(len(spine), np.nan, np.float32))
 
 
 def pooled_table(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.alignment import take_or
 from transforms.errors import LatticeError
 from transforms.keeping import vector_array
 from transforms.places import PatchPlaces, PixelPlaces
@@ -102,7 +103,7 @@ def upsampled_table(field: PatchField, pixels: PixelPlaces, found: Upsampled, pr
     supported = supported[np.isfinite(found.vectors[supported, 0])] if len(supported) else supported
     places = pixels.take(supported)
     nearest = found.nearest[supported]
-    ids = np.where(nearest >= 0, field.places.patch_id[nearest], 0) if len(supported) else np.empty(0, np.uint64)
+    ids = take_or(field.places.patch_id, nearest, 0)
     count = len(places)
     return pa.table(
         {
@@ -111,7 +112,7 @@ def upsampled_table(field: PatchField, pixels: PixelPlaces, found: Upsampled, pr
             "method": pa.array(["bilinear"] * count, pa.string()),
             "lon": places.lon,
             "lat": places.lat,
-            "nearest_patch_id": pa.array(ids.astype(np.uint64), pa.uint64(), mask=nearest < 0),
+            "nearest_patch_id": pa.array(ids, pa.uint64(), mask=nearest < 0),
             "support": found.support[supported],
             "embedding": vector_array(found.vectors[supported]),
             "is_simulated": np.full(count, field.is_simulated),

@@ -52,18 +52,34 @@ def read_patch_places(warehouse: Warehouse, product: Product, index: pa.Table, s
     """Give the patch places in and around a shard: lattice cells, or the product's own footprints."""
     if product.layout != "eg_geoparquet":
         return read_footprint_places(product, warehouse.source(product.name), index)
-    cells = lattice.enumerate_places(*shard.bbox)
+    cells = lattice.enumerate_places(*shard.reading_box())
     return place_lattice(cells, mgrs_squares(cells.lon, cells.lat), tile_covers(index))
 
 
 def _list_files(warehouse: Warehouse) -> list[tuple[str, Bbox]]:
-    """List (stem, bounds) of the files of the product that decides the cut: patches before pixels."""
+    """List (stem, bounds) of the files of the product that decides the cut: patches before pixels.
+
+    Files of one stem in several years are one shard.
+
+    Raises:
+        SourceMissingError: two files of one year have the same stem.
+    """
     product = warehouse.patch_product or warehouse.pixel_product
     assert product is not None  # the settings demand one
     index = warehouse.read(f"raw_{product.name}__index")
-    index = index.filter(pc.is_valid(index["west_deg"]))
-    sides = [index[f"{side}_deg"].to_pylist() for side in ("west", "south", "east", "north")]
-    boxes = dict(zip(index["tile"].to_pylist(), zip(*sides, strict=True), strict=True))
+    boxes: dict[str, Bbox] = {}
+    paths: dict[tuple[int, str], str] = {}
+    for row in index.filter(pc.is_valid(index["west_deg"])).to_pylist():
+        year, stem = row["year"], row["tile"]
+        if paths.setdefault((year, stem), row["path"]) != row["path"]:
+            raise SourceMissingError(
+                f"sources.{product.name}",
+                f"two files named {stem} for {year}: {paths[year, stem]} and {row['path']}",
+                "one, because files are told apart by their names",
+                f"Rename one of them, or narrow sources.{product.name}.files.",
+            )
+        box = (row["west_deg"], row["south_deg"], row["east_deg"], row["north_deg"])
+        boxes[stem] = _hull([box, boxes.get(stem, box)])
     return sorted(boxes.items())
 
 

@@ -27,6 +27,7 @@ import duckdb
 import pyarrow as pa
 
 from transforms.errors import IsthmusError
+from warehouse.errors import StoredTableError
 from warehouse.layout import PART_FILE
 from warehouse.products import Product, load_registry
 from warehouse.schemas import TableSpec, build_specs
@@ -164,7 +165,10 @@ def build_views(
     for macro in ("dequantize", "haversine_m"):
         connection.execute(read_sql("views", macro).text)
     for spec in specs.values():
-        connection.execute(_table_view(root, spec).sql)
+        try:
+            connection.execute(_table_view(root, spec).sql)
+        except duckdb.Error as error:
+            raise StoredTableError(spec.name, str(root), str(error).splitlines()[0]) from error
     _build_label_unions(connection, specs)
     _build_pair(connection, specs, compare)
     connection.execute(read_sql("views", "out_pixel__nearest").text)
@@ -188,7 +192,6 @@ def _table_view(root: Path, spec: TableSpec) -> Fragment:
         view=view,
         columns=_stored_columns(spec),
         files=files,
-        is_partitioned=Fragment("true"),
         hive_types=_HIVE_TYPES[spec.partition_by],
     )
 

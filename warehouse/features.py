@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.alignment import match_keys
+from transforms.alignment import match_keys, take_or
 from transforms.evidence_units import UnitKind, Units, units_from_labels
 from transforms.places import PixelPlaces
 from transforms.pooling import features as pooled_features
@@ -32,12 +32,14 @@ class LabelledUnits:
 
     Attributes:
         units: labelled places.
-        purity: float32 (n,), majority share; 1 for pixels.
+        purity: float32 (n,), majority share among labelled cells; 1 for pixels.
+        valid_share: float32 (n,), share of the unit that is labelled; 1 for pixels.
         is_simulated: True if labels or places are.
     """
 
     units: Units
     purity: npt.NDArray[np.float32]
+    valid_share: npt.NDArray[np.float32]
     is_simulated: bool
 
 
@@ -58,8 +60,13 @@ def read_labelled_units(warehouse: Warehouse, kind: UnitKind, label: str, year: 
     rows = rows.filter(rows["label"].is_valid())
     product = warehouse.patch_product
     half_side = (product.patch_m or 0.0) / 2 if kind == "patch" and product is not None else 0.0
-    purity = rows["purity"].to_numpy() if kind == "patch" else np.ones(rows.num_rows, np.float32)
-    return LabelledUnits(units_from_labels(kind, rows, half_side), purity, any(rows["is_simulated"].to_pylist()))
+    whole = np.ones(rows.num_rows, np.float32)
+    return LabelledUnits(
+        units_from_labels(kind, rows, half_side),
+        rows["purity"].to_numpy() if kind == "patch" else whole,
+        rows["valid_share"].to_numpy() if kind == "patch" else whole,
+        any(rows["is_simulated"].to_pylist()),
+    )
 
 
 def read_features(warehouse: Warehouse, arm: str, units: Units, year: int) -> FloatMatrix:
@@ -94,7 +101,7 @@ def window_features(arm: str, native: FloatMatrix, field: PatchField | None, pla
     if field is None or arm not in ("upsampled_bilinear", "upsampled_nearest"):
         return None
     found = upsample_places(field, places)
-    return found.vectors if arm == "upsampled_bilinear" else _rows_at(field.vectors, found.nearest)
+    return found.vectors if arm == "upsampled_bilinear" else take_or(field.vectors, found.nearest, np.nan)
 
 
 def _is_sampled(warehouse: Warehouse, ids: Ids, year: int) -> npt.NDArray[np.bool_]:
@@ -107,16 +114,9 @@ def _is_sampled(warehouse: Warehouse, ids: Ids, year: int) -> npt.NDArray[np.boo
     return np.isin(ids, sampled)
 
 
-def _rows_at(values: FloatMatrix, slot: npt.NDArray[np.int64]) -> FloatMatrix:
-    """Take rows, NaN where the position is -1."""
-    if not len(values):
-        return np.full((len(slot), values.shape[1]), np.nan, np.float32)
-    return np.where((slot >= 0)[:, None], values[slot], np.float32(np.nan)).astype(np.float32, copy=False)
-
-
 def _read_native_patch(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:
     field = read_field(warehouse, year)
-    return _rows_at(field.vectors, match_keys(units.unit_id, field.places.patch_id))
+    return take_or(field.vectors, match_keys(units.unit_id, field.places.patch_id), np.nan)
 
 
 def _read_pooled(operator: str) -> Callable[[Warehouse, Units, int], FloatMatrix]:
@@ -128,7 +128,7 @@ def _read_pooled(operator: str) -> Callable[[Warehouse, Units, int], FloatMatrix
         table = f"out_patch__{product.name}_pooled"
         rows = warehouse.read_many(table, warehouse.partitions(table, year=year), ["patch_id", *columns])
         stored = pooled_features({name: vectors(rows, name) for name in columns}, operator)
-        return _rows_at(stored, match_keys(units.unit_id, rows["patch_id"].to_numpy()))
+        return take_or(stored, match_keys(units.unit_id, rows["patch_id"].to_numpy()), np.nan)
 
     return read
 
@@ -138,7 +138,7 @@ def _read_native_pixel(warehouse: Warehouse, units: Units, year: int) -> FloatMa
     assert product is not None  # the arm is listed only with pixels
     keys = warehouse.partitions(f"core_{product.name}__pixels", year=year)
     places, values, _ = read_pixel_vectors(warehouse, product, keys, window=False)
-    return _rows_at(values, match_keys(units.unit_id, places.pixel_id))
+    return take_or(values, match_keys(units.unit_id, places.pixel_id), np.nan)
 
 
 def _read_upsampled_rows(warehouse: Warehouse, year: int, columns: list[str]) -> pa.Table:
@@ -150,16 +150,15 @@ def _read_upsampled_rows(warehouse: Warehouse, year: int, columns: list[str]) ->
 
 def _read_bilinear(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:
     rows = _read_upsampled_rows(warehouse, year, ["embedding"])
-    return _rows_at(vectors(rows, "embedding"), match_keys(units.unit_id, rows["pixel_id"].to_numpy()))
+    return take_or(vectors(rows, "embedding"), match_keys(units.unit_id, rows["pixel_id"].to_numpy()), np.nan)
 
 
 def _read_nearest(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:
     rows = _read_upsampled_rows(warehouse, year, ["nearest_patch_id"])
     field = read_field(warehouse, year)
     slot = match_keys(units.unit_id, rows["pixel_id"].to_numpy())
-    nearest = rows["nearest_patch_id"].fill_null(0).to_numpy()
-    patch = np.where(slot >= 0, nearest[slot], 0).astype(np.uint64)
-    return _rows_at(field.vectors, match_keys(patch, field.places.patch_id))
+    patch = take_or(rows["nearest_patch_id"].fill_null(0).to_numpy(), slot, 0)
+    return take_or(field.vectors, match_keys(patch, field.places.patch_id), np.nan)
 
 
 def _read_coordinates(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:

@@ -15,9 +15,9 @@ import pyarrow as pa
 from transforms.alignment import match_keys
 from transforms.places import PatchPlaces, PixelPlaces, places_from_table
 from transforms.quantization import dequantize
-from transforms.shards import Bbox, inside_bbox
+from transforms.shards import Bbox, grow, inside_bbox
 from transforms.upsampled_rows import PatchField
-from transforms.utm import EARTH_METRES_PER_DEG
+from warehouse.errors import StoredTableError
 from warehouse.layout import PartitionKey
 from warehouse.products import Product
 from warehouse.reader import vectors
@@ -48,10 +48,15 @@ def read_patch_field(warehouse: Warehouse, product: Product, year: int | None, b
     rows = warehouse.read_many(table, keys, ["patch_id", "lon", "lat", "embedding", "is_simulated"])
     if bbox is not None:
         rows = rows.filter(
-            pa.array(inside_bbox(rows["lon"].to_numpy(), rows["lat"].to_numpy(), _grow(bbox, product.halo_m)))
+            pa.array(inside_bbox(rows["lon"].to_numpy(), rows["lat"].to_numpy(), grow(bbox, product.halo_m)))
         )
     spine = read_spine(warehouse)
-    places = spine.take(match_keys(rows["patch_id"].to_numpy(), spine.patch_id))
+    slot = match_keys(rows["patch_id"].to_numpy(), spine.patch_id)
+    if (slot < 0).any():
+        raise StoredTableError(
+            "core_grid__patches", str(warehouse.root), f"{int((slot < 0).sum())} patches of {table} have no place"
+        )
+    places = spine.take(slot)
     is_simulated = any(rows["is_simulated"].to_pylist())
     return PatchField(places, vectors(rows, "embedding"), is_simulated)
 
@@ -79,11 +84,3 @@ def read_pixel_vectors(
     floats = dequantize(values) if product.is_quantised else values
     places = PixelPlaces(*(rows[field.name].to_numpy() for field in fields(PixelPlaces)))
     return places, floats, np.array(rows["window"].to_pylist(), dtype=object)
-
-
-def _grow(bbox: Bbox, distance_m: float) -> Bbox:
-    """Grow a box in degrees by a distance, generously."""
-    west, south, east, north = bbox
-    up = distance_m / EARTH_METRES_PER_DEG
-    across = up / max(0.05, np.cos(np.radians(max(abs(south), abs(north)))))
-    return west - across, south - up, east + across, north + up

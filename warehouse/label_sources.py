@@ -17,14 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms import geohash
-from transforms.alignment import match_keys
+from transforms.alignment import match_keys, take_or
 from transforms.label_rows import GivenSplit, footprint_cells, no_split, single_class
 from transforms.labels import PatchLabels, summarize_patches
 from transforms.places import PatchPlaces, PixelPlaces
 from warehouse.errors import MissingColumnsError, SourceFormatError
 from warehouse.provenance import Provenance, SourceFile
 from warehouse.settings import LabelSettings
-from warehouse.sources.files import is_simulated_root, stat_file
+from warehouse.sources.files import is_simulated_glob, stat_file
 from warehouse.sources.label_geotiff import LabelRaster
 from warehouse.sources.patch_geoparquet import read_patch_file
 from warehouse.sources.patches import file_paths
@@ -72,7 +72,7 @@ class RasterLabels:
         self._classes = warehouse.class_map(name)
         self._raster = LabelRaster(settings.path)
         self.class_names = self._classes.names
-        self.is_simulated = is_simulated_root(settings.path.parent)
+        self.is_simulated = is_simulated_glob(settings.path)
 
     def label_pixels(self, places: PixelPlaces) -> tuple[npt.NDArray[np.int16], GivenSplit]:
         """Give the class at each pixel centre."""
@@ -138,11 +138,8 @@ class ColumnLabels:
     def _match(self, keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int16], GivenSplit]:
         rows = self._rows
         slot = match_keys(keys, rows.key)
-        known = slot >= 0
-        ids = np.where(known, rows.ids[slot], -1).astype(np.int16)
-        fold = np.where(known, rows.split.fold[slot], -1).astype(np.int16)
-        group = np.where(known, rows.split.group[slot], -1).astype(np.int32)
-        return ids, GivenSplit(fold, group)
+        split = GivenSplit(take_or(rows.split.fold, slot, -1), take_or(rows.split.group, slot, -1))
+        return take_or(rows.ids, slot, -1), split
 
     @cached_property
     def _rows(self) -> _LabelledRows:

@@ -63,6 +63,8 @@ class AreaSettings(_Strict):
             _check_bbox(name, bbox)
         if self.shard_rule == "mgrs" and self.bbox is None:
             raise ValueError("shard_rule 'mgrs' needs bbox = [west, south, east, north]")
+        if self.shard_rule == "mgrs" and self.bbox is not None and not (-80 <= self.bbox[1] < self.bbox[3] <= 84):
+            raise ValueError("shard_rule 'mgrs' reaches from 80 S to 84 N; use 'region' beyond")
         for name in self.regions:
             check_shard_key(name)
         return self
@@ -262,13 +264,30 @@ class Settings(BaseSettings):
         for label_name, label in self.labels.items():
             if label.product is not None and label.product not in self.sources:
                 raise ValueError(f"labels.{label_name}.product = '{label.product}' has no source")
-        if self.evaluate is not None and self.evaluate.label not in self.labels:
-            raise ValueError(f"evaluate.label = '{self.evaluate.label}'; allowed: {sorted(self.labels)}")
+        _check_lists(self)
+        if self.evaluate is not None:
+            if self.evaluate.label not in self.labels:
+                raise ValueError(f"evaluate.label = '{self.evaluate.label}'; allowed: {sorted(self.labels)}")
+            if "given" in self.evaluate.schemes and self.labels[self.evaluate.label].fold_column is None:
+                raise ValueError(f"scheme 'given' needs labels.{self.evaluate.label}.fold_column")
         return self
 
     def registry(self) -> dict[str, Product]:
         """Give the product registry with this file's own entries."""
         return load_registry(self.products)
+
+
+def _check_lists(settings: Settings) -> None:
+    """Refuse lists that contradict themselves or each other."""
+    if len(set(settings.years)) != len(settings.years):
+        raise ValueError(f"years: {list(settings.years)} names a year twice")
+    windows = [window.name for window in settings.keep.windows]
+    if len(set(windows)) != len(windows):
+        raise ValueError(f"keep.windows: {windows} has a name twice")
+    for name, label in settings.labels.items():
+        stray = sorted(set(label.years) - set(settings.years))
+        if stray:
+            raise ValueError(f"labels.{name}.years: embedding years {stray} are not in years {list(settings.years)}")
 
 
 def load_settings(path: Path | str) -> Settings:

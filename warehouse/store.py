@@ -29,7 +29,7 @@ from warehouse.products import Product, find_product
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
 from warehouse.schemas import TableSpec, build_specs
 from warehouse.settings import EvaluateSettings, LabelSettings, Settings, SourceSettings, Task
-from warehouse.sources.files import is_simulated_root
+from warehouse.sources.files import is_simulated_glob
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,13 @@ class Warehouse:
 
     # -- tables ---------------------------------------------------------------------------------------------
 
-    def has(self, table: str, key: PartitionKey) -> bool:
-        """Tell whether a partition is stored."""
-        return reader.has_partition(self.root, table, key)
-
     def partitions(self, table: str, *, year: int | None = None, shard: str | None = None) -> list[PartitionKey]:
-        """List stored partitions, of one year or shard if given."""
+        """List the stored partitions of the area of interest, of one year or shard if given."""
         keys = reader.list_partitions(self.root, table)
-        return [k for k in keys if year in (None, k.year) and shard in (None, k.shard)]
+        if "shard" in self.specs[table].partition_by:
+            current = {one.key for one in self.shards()}
+            keys = [key for key in keys if key.shard in current]
+        return [key for key in keys if year in (None, key.year) and shard in (None, key.shard)]
 
     def read(self, table: str, key: PartitionKey = ALL, columns: Sequence[str] | None = None) -> pa.Table:
         """Read one partition (see `reader.read_partition`)."""
@@ -140,10 +139,6 @@ class Warehouse:
         self._check_space()
         path = partition_path(self.root, table, key)
         return writer.open_partition(path, self.specs[table], provenance)
-
-    def path(self, table: str, key: PartitionKey) -> Path:
-        """Give the file of a partition."""
-        return partition_path(self.root, table, key)
 
     def cell(self, table: str, year: int, cell: str) -> Path:
         """Give the file of an evidence cell."""
@@ -216,6 +211,17 @@ class Warehouse:
     def embedding_years(self, label: str, label_year: int | None) -> list[int]:
         """Give the embedding years that the settings map to a label year."""
         return sorted(year for year, of_label in self.label(label).years.items() if of_label == label_year)
+
+    def require_label_year(self, label: str, label_year: int | None) -> None:
+        """Refuse a label year that a source does not have.
+
+        Raises:
+            SourceMissingError: no embedding year of the settings is mapped to it.
+        """
+        if not self.embedding_years(label, label_year):
+            raise SourceMissingError(
+                f"labels.{label}.years", f"no embedding year for label year {label_year}", "one", "Map one to it."
+            )
 
     def pixel_places(
         self, product: Product, shard: str | None, years: Sequence[int | None], *, sample_only: bool = False
@@ -295,7 +301,7 @@ def evaluate_settings(warehouse: Warehouse) -> EvaluateSettings:
 def any_simulated(warehouse: Warehouse) -> bool:
     """Tell whether any source of the compared pair or its label rasters is simulated."""
     pair = [p for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
-    rasters = [label.path.parent for label in warehouse.settings.labels.values() if label.path is not None]
+    rasters = [label.path for label in warehouse.settings.labels.values() if label.path is not None]
     return any(warehouse.is_simulated(warehouse.read(f"raw_{product.name}__index")) for product in pair) or any(
-        is_simulated_root(folder) for folder in rasters
+        is_simulated_glob(path) for path in rasters
     )

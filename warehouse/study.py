@@ -39,14 +39,18 @@ from transforms.evidence_units import (
 )
 from transforms.folds import FoldPlan, Scheme
 from warehouse.contrasts import diagnostic_note
-from warehouse.features import LabelledUnits, read_features, read_labelled_units
+from warehouse.features import read_features, read_labelled_units
 from warehouse.layout import PartitionKey
 from warehouse.provenance import code_version
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
 from warehouse.window_maps import predict_window
 
 UNIT_OF_TASK: dict[Task, UnitKind] = {"T1": "patch", "T5": "pixel"}
+#: Least share of a patch that must carry a label, for its majority to mean anything.
+MIN_LABELLED_SHARE = 0.5
 Report = Callable[[str], None]
+#: Tables that a cell leaves rows in.
+CELL_TABLES = ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions")
 
 
 @dataclass(frozen=True)
@@ -149,17 +153,17 @@ def load_task(warehouse: Warehouse, task: Task, year: int) -> TaskData | None:
     labelled = read_labelled_units(warehouse, UNIT_OF_TASK[task], settings.label, year)
     if labelled is None:
         return None
-    pure = np.flatnonzero(labelled.purity >= settings.purity_min) if task == "T1" else None
-    units = _take_units(labelled, pure)
+    usable = (labelled.purity >= settings.purity_min) & (labelled.valid_share >= MIN_LABELLED_SHARE)
+    units = _take_units(labelled.units, np.flatnonzero(usable))
     arms = [cell.arm for cell in list_cells(warehouse) if cell.task == task and cell.scheme == settings.schemes[0]]
     features = {arm: read_features(warehouse, arm, units, year) for arm in arms}
     covered = np.ones(len(units), bool)
     for values in features.values():
         covered &= np.isfinite(values).all(axis=1)
     keep = np.flatnonzero(covered)
-    rule = f"majority, purity >= {settings.purity_min}" if task == "T1" else "uniform sample of kept pixels"
+    rule = _unit_rule(warehouse, task)
     return TaskData(
-        _take_units(LabelledUnits(units, labelled.purity, labelled.is_simulated), keep),
+        _take_units(units, keep),
         {arm: values[keep] for arm, values in features.items()},
         labelled.is_simulated or any_simulated(warehouse),
         rule,
@@ -180,7 +184,11 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     settings = evaluate_settings(warehouse)
     folds = warehouse.read("out_probe__folds", PartitionKey(year))
     written: dict[str, int] = {}
-    keys: set[str] = set()
+    keys: dict[str, set[str]] = {table: set() for table in CELL_TABLES}
+    current = {cell_key(warehouse, year, cell) for cell in list_cells(warehouse)}
+    # before the first fit: a run that is killed must not leave cells of two settings side by side
+    for table in CELL_TABLES:
+        warehouse.drop_cells(table, year, keep=current)
     for task in settings.tasks:
         data = load_task(warehouse, task, year)
         for cell in [cell for cell in list_cells(warehouse) if cell.task == task]:
@@ -190,14 +198,15 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
             seconds = time.perf_counter() - watch
             tables = _cell_tables(warehouse, year, cell, data, plan, outcome, seconds)
             key = cell_key(warehouse, year, cell)
-            keys.add(key)
             for table, rows in tables.items():
+                keys[table].add(key)
                 inputs = ["out_probe__folds"]
                 provenance = warehouse.derived_provenance(inputs, is_simulated=data is not None and data.is_simulated)
                 written[table] = written.get(table, 0) + warehouse.write_cell(table, year, key, rows, provenance).rows
             report(f"{cell.task} {cell.scheme} {cell.arm}: {outcome.problem or 'ok'} ({seconds:.1f} s)")
-    for table in ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions"):
-        warehouse.drop_cells(table, year, keep=keys)
+    # and after the last: a cell that fails now has scores of an earlier run
+    for table in CELL_TABLES:
+        warehouse.drop_cells(table, year, keep=keys[table])
     return written
 
 
@@ -289,15 +298,23 @@ def _plan_of(folds: pa.Table, cell: Cell, units: Units) -> FoldPlan:
     return take_plan(plan, match_keys(units.unit_id, ids))
 
 
-def _take_units(labelled: LabelledUnits, chosen: np.ndarray | None) -> Units:
-    units = labelled.units
-    if chosen is None:
-        return units
+def _take_units(units: Units, chosen: np.ndarray) -> Units:
     columns = {
         name: getattr(units, name)[chosen]
         for name in ("unit_id", "shard", "lon", "lat", "label", "given_fold", "given_group")
     }
     return Units(kind=units.kind, half_side_m=units.half_side_m, **columns)
+
+
+def _unit_rule(warehouse: Warehouse, task: Task) -> str:
+    """Say in words how the units of a task are chosen."""
+    settings = evaluate_settings(warehouse)
+    if task == "T1":
+        return f"majority, purity >= {settings.purity_min}, labelled share >= {MIN_LABELLED_SHARE}"
+    product = warehouse.pixel_product
+    if product is not None and product.layout == "pixel_table":
+        return "all pixels that the tables list"
+    return "uniform sample of pixels"
 
 
 def _share(rows: pa.Table, shared: dict[str, Any], schema: pa.Schema) -> pa.Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from transforms.alignment import match_keys
+from transforms.alignment import match_keys, take_or
 from transforms.blocks import assign_blocks
 from transforms.evaluation import CellOutcome
 from transforms.evidence_units import fold_of_blocks
@@ -71,5 +71,4 @@ def _truth_at(warehouse: Warehouse, year: int, ids: np.ndarray) -> np.ndarray:
     keys = warehouse.partitions(table, year=warehouse.label(settings.label).years.get(year))
     rows = warehouse.read_many(table, keys, ["pixel_id", "label"])
     slot = match_keys(ids, rows["pixel_id"].to_numpy())
-    labels = rows["label"].fill_null(-1).to_numpy()
-    return np.where(slot >= 0, labels[slot], -1).astype(np.int16)
+    return take_or(rows["label"].fill_null(-1).to_numpy(), slot, -1)

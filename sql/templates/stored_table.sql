@@ -3,4 +3,4 @@
 -- inputs: files of one table
 create or replace view @view as
 select @columns
-from read_parquet(@files, hive_partitioning = @is_partitioned, hive_types = @hive_types)
+from read_parquet(@files, hive_partitioning = true, hive_types = @hive_types)

@@ -129,7 +129,7 @@ def test_footers_tell_where_rows_come_from(tiny_run: TinyRun) -> None:
         assert footer["table"] == path.relative_to(tiny_run.warehouse.root).parts[0]
         assert {"product", "release", "licence", "attribution", "sources", "inputs", "code_version"} <= set(footer)
     pixels = read_footer(tiny_run.warehouse.path("core_aef__pixels", YEAR_SHARD))
-    assert [source["path"].split("/")[:3] for source in pixels["sources"]] == [["annual", "2024", "48N"]]
+    assert ["annual", "2024", "48N"] in [source["path"].split("/")[:3] for source in pixels["sources"]]
     assert pixels["sources"][0]["etag"]
     assert "produced by Google and Google DeepMind" in pixels["attribution"][0]
 

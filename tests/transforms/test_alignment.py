@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.alignment import match_keys
+from transforms.alignment import match_keys, take_or
 from transforms.errors import ShapeError
 
 keys = st.integers(0, 2**55 - 1)
@@ -43,3 +43,20 @@ def test_empty_sides() -> None:
     assert match_keys(as_keys([1, 2]), as_keys([])).tolist() == [-1, -1]
     assert match_keys(as_keys([]), as_keys([1])).tolist() == []
     assert match_keys(as_keys([1]), as_keys([1])).dtype == np.int64
+
+
+@pytest.mark.parametrize(("dtype", "missing"), [(np.float32, np.nan), (np.int16, -1), (np.uint64, 0)])
+@pytest.mark.parametrize("shape", [(4,), (4, 3)])
+def test_rows_that_are_not_there_get_the_stand_in(dtype: type, missing: float, shape: tuple[int, ...]) -> None:
+    values = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    taken = take_or(values, np.array([2, -1, 0, -1, 3]), missing)
+    assert (taken.dtype, taken.shape) == (dtype, (5, *shape[1:]))
+    np.testing.assert_array_equal(taken[[0, 2, 4]], values[[2, 0, 3]])
+    np.testing.assert_array_equal(taken[[1, 3]], np.full((2, *shape[1:]), missing, dtype))
+
+
+def test_nothing_can_be_taken_from_nothing() -> None:
+    taken = take_or(np.empty((0, 2), np.float32), np.array([-1, -1]), np.nan)
+    assert taken.shape == (2, 2)
+    assert np.isnan(taken).all()
+    assert take_or(np.empty((0, 2), np.float32), np.empty(0, np.int64), np.nan).shape == (0, 2)

@@ -288,27 +288,34 @@ def make_points(lon: list[float], lat: list[float], vectors: np.ndarray) -> Pixe
     )
 
 
-def keep_listed(points: PixelPoints, rule: KeepRule = ALL, *, quantised: bool = False) -> pa.Table:
+def keep_listed(*tables: PixelPoints, rule: KeepRule = ALL, quantised: bool = False) -> pa.Table:
     shards = tuple(cut_regions({"here": (103.0, 12.0, 104.0, 13.0)}))
     owner = OwnerRule("here", shards, None, False)
-    return keep_points(points, rule, owner, "aef_table", quantised=quantised, is_simulated=False)
+    return keep_points(tables, rule, owner, "aef_table", quantised=quantised, is_simulated=False)
 
 
 def test_listed_pixels_are_kept_once_and_where_owned() -> None:
-    vectors = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8], [0.9, 1.0]])
-    vectors[3, 1] = np.nan
-    points = make_points([103.5, 99.0, 103.5, 103.6, 103.2], [12.5, 12.5, 12.5, 12.5, 12.1], vectors)
-    table = keep_listed(points)
-    assert table["lon"].to_pylist() == [103.5, 103.2]  # not owned, repeated and without data are left out
-    assert codes_of(table, "embedding").tolist() == vectors[[0, 4]].astype(np.float32).tolist()
+    vectors = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8]])
+    first = make_points([103.5, 99.0, 103.5, 103.2], [12.5, 12.5, 12.5, 12.1], vectors)
+    table = keep_listed(first)
+    assert table["lon"].to_pylist() == [103.5, 103.2]  # not owned and repeated ones are left out
+    assert codes_of(table, "embedding").tolist() == vectors[[0, 3]].astype(np.float32).tolist()
     assert table["in_sample"].to_pylist() == [True, True]
     assert table["is_simulated"].to_pylist() == [False, False]
+
+
+def test_a_place_in_two_tables_is_kept_from_the_first() -> None:
+    first = make_points([103.5, 103.2], [12.5, 12.5], np.array([[0.1, 0.2], [0.3, 0.4]]))
+    second = make_points([103.2, 103.7], [12.5, 12.5], np.array([[0.5, 0.6], [0.7, 0.8]]))
+    table = keep_listed(first, second)
+    found = dict(zip(table["lon"].to_pylist(), codes_of(table, "embedding")[:, 0].tolist(), strict=True))
+    assert found == pytest.approx({103.5: 0.1, 103.2: 0.3, 103.7: 0.7})
 
 
 def test_listed_pixels_ignore_the_sample_and_take_window_names() -> None:
     points = make_points([103.1, 103.2, 103.3], [12.5] * 3, np.zeros((3, 2)))
     rule = KeepRule(False, (("w", (103.15, 12.0, 103.25, 13.0)),), 0.0)
-    assert keep_listed(points, rule)["window"].to_pylist() == [None, "w", None]
+    assert keep_listed(points, rule=rule)["window"].to_pylist() == [None, "w", None]
 
 
 def test_listed_pixels_are_quantised_for_quantised_products() -> None:

@@ -16,6 +16,7 @@ from transforms.shards import (
     cut_files,
     cut_mgrs,
     cut_regions,
+    grow,
     inside_bbox,
     inside_zone,
     shards_table,
@@ -23,8 +24,11 @@ from transforms.shards import (
 from transforms.utm import SQUARE_M, unproject
 
 LIBRARY = mgrs.MGRS()
+GEOD = pyproj.Geod(ellps="WGS84")
 #: A tenth of a millimetre: nearer to a border than any pixel or patch, farther than rounding.
 NEAR_DEG = 1e-9
+#: Edges of an area are chords in UTM, which bow two metres at most.
+BOW_DEG = 2e-5
 
 AREAS: dict[str, Bbox] = {
     "zone edge at 102 E": (101.2, 12.1, 102.9, 13.3),
@@ -109,7 +113,8 @@ def test_shards_lie_in_the_area_in_their_zone_and_in_order(area: Bbox) -> None:
     shards = cut_mgrs(area)
     assert [shard.key for shard in shards] == sorted(shard.key for shard in shards)
     for shard in shards:
-        assert shapely.box(*area).buffer(1e-12).contains(shard.polygon())
+        assert shapely.box(*area).buffer(1e-12).contains(shapely.box(*shard.bbox))
+        assert shapely.box(*area).buffer(BOW_DEG).contains(shard.polygon())
         assert shard.rule == "mgrs"
         assert shard.epsg % 100 == int(shard.key[:2])
         assert (shard.epsg < 32700) == (shard.key[2] >= "N")
@@ -175,6 +180,40 @@ def test_no_hole_under_the_chord_of_a_parallel() -> None:
     inside = inside_bbox(lon, lat, area)
     assert inside.sum() > 100
     assert (assign_owners(lon[inside], lat[inside], cut_mgrs(area), area) != "").all()
+
+
+def test_what_is_read_for_a_shard_is_a_metre_wider_than_what_it_owns(area: Bbox) -> None:
+    for shard in cut_mgrs(area):
+        west, south, east, north = shard.reading_box()
+        middle = (shard.bbox[1] + shard.bbox[3]) / 2
+        for inner, outer in (((shard.bbox[0], middle), (west, middle)), ((shard.bbox[2], middle), (east, middle))):
+            assert 0.5 < GEOD.inv(*inner, *outer)[2] < 3.0
+        for inner, outer in ((shard.bbox[1], south), (shard.bbox[3], north)):
+            assert 0.5 < GEOD.inv(shard.bbox[0], inner, shard.bbox[0], outer)[2] < 3.0
+        assert west < shard.bbox[0] < shard.bbox[2] < east
+
+
+@pytest.mark.parametrize("distance_m", [1.0, 640.0, 20_000.0])
+@pytest.mark.parametrize("bbox", [(101.9, 12.4, 102.1, 12.6), (-70.0, -55.0, -69.0, -54.0), (10.0, 78.0, 11.0, 80.0)])
+def test_boxes_grow_by_at_least_the_distance(bbox: Bbox, distance_m: float) -> None:
+    west, south, east, north = grow(bbox, distance_m)
+    for lat in np.linspace(bbox[1], bbox[3], 5):
+        assert GEOD.inv(bbox[0], lat, west, lat)[2] > distance_m * 0.999
+        assert GEOD.inv(bbox[2], lat, east, lat)[2] > distance_m * 0.999
+    assert GEOD.inv(bbox[0], bbox[1], bbox[0], south)[2] > distance_m * 0.999
+    assert GEOD.inv(bbox[0], bbox[3], bbox[0], north)[2] > distance_m * 0.999
+
+
+def test_boxes_do_not_grow_beyond_the_poles() -> None:
+    assert grow((0.0, -89.9999, 1.0, 89.9999), 1000.0)[1::2] == (-90.0, 90.0)
+
+
+def test_outlines_of_shards_tile_the_area() -> None:
+    area = AREAS["zone edge at 102 E"]
+    outlines = [shard.polygon() for shard in cut_mgrs(area)]
+    union = shapely.union_all(outlines)
+    assert union.area == pytest.approx(shapely.box(*area).area, rel=1e-4)
+    assert sum(outline.area for outline in outlines) == pytest.approx(union.area, rel=1e-4)  # no overlap
 
 
 def test_regions_keep_their_order_and_the_first_owns_the_overlap() -> None:

@@ -21,7 +21,7 @@ import shapely
 
 from transforms.dedup import choose_copies, cosine_distance
 from transforms.errors import LatticeError
-from transforms.geohash import decode
+from transforms.geohash import decode, encode
 from transforms.lattice import EARTH_RADIUS_M, LatticePlaces, recover
 from transforms.sentinel2 import sentinel2_tile_epsg
 from transforms.utm import mgrs_squares
@@ -52,7 +52,8 @@ class EgFile:
         path: the file.
         tile: MGRS name of its Sentinel-2 tile.
         epsg: UTM zone of the tile, in which its footprints are axis-parallel.
-        patch_id: uint64 (n,).
+        patch_id: uint64 (n,), key of the lattice's own centroid.
+        source_id: uint64 (n,), the published id.
         places: lattice, row, column and centroid of each patch.
         vectors: float32 (n, dims), not unit length.
     """
@@ -61,6 +62,7 @@ class EgFile:
     tile: str
     epsg: int
     patch_id: Ids
+    source_id: Ids
     places: LatticePlaces
     vectors: FloatMatrix
 
@@ -74,6 +76,7 @@ class EgPatches:
 
     Attributes:
         patch_id: uint64 (m,), unique.
+        source_id: uint64 (m,), published id of the chosen copy.
         places: lattice, row, column and centroid.
         vectors: float32 (m, dims), of the chosen copy.
         n_copies: int16 (m,), rows that carry the id.
@@ -85,6 +88,7 @@ class EgPatches:
     """
 
     patch_id: Ids
+    source_id: Ids
     places: LatticePlaces
     vectors: FloatMatrix
     n_copies: npt.NDArray[np.int16]
@@ -143,7 +147,9 @@ def read_patches(path: Path, product: Product, *, area: Bbox | None = None) -> E
             problems,
             "Is this another product or release? Give it a registry entry of its own, or download it again.",
         )
-    return EgFile(path, tile, sentinel2_tile_epsg(tile), ids, _recover(ids, path), vectors)
+    places = _recover(ids, path)
+    # ids may be off by rounding within the tolerance; the lattice's own key joins and finds copies
+    return EgFile(path, tile, sentinel2_tile_epsg(tile), encode(places.lon, places.lat), ids, places, vectors)
 
 
 def parse_ids(column: pa.ChunkedArray, path: Path) -> Ids:
@@ -193,8 +199,10 @@ def resolve_duplicates(files: Sequence[EgFile]) -> EgPatches:
     owner = rank[choice.chosen]
     vectors, distance = _gather(ordered, rank, choice.chosen, choice.group)
     lon, lat = decode(choice.ids)
+    published = np.concatenate([np.empty(0, np.uint64), *(file.source_id for file in ordered)])
     return EgPatches(
         choice.ids,
+        published[choice.chosen],
         recover(lon, lat),
         vectors,
         choice.n_copies,

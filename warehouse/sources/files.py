@@ -6,6 +6,7 @@ rasters (`rasters.py`), what a file means (the client of its format).
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,11 @@ def is_simulated_root(root: Path) -> bool:
     """Tell whether a root, or one of the six folders above it, carries the mark of simulated data."""
     folder = root.absolute()
     return any((place / SIMULATED_MARK).is_file() for place in [folder, *folder.parents][: _MARK_LEVELS + 1])
+
+
+def is_simulated_glob(pattern: Path) -> bool:
+    """Tell whether any file that a glob pattern matches is part of a simulated world."""
+    return any(is_simulated_root(Path(name).parent) for name in glob.glob(str(pattern), recursive=True))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 
 from transforms.errors import IsthmusError
@@ -130,6 +131,31 @@ def _list_plain(product: Product, source: SourceSettings, years: frozenset[int],
         }
         for name in names
     ]
+
+
+def list_unreadable(product: Product, source: SourceSettings, index: pa.Table) -> list[str]:
+    """Say which files of an index could not be placed, and why.
+
+    They belong to no shard, so nothing would read them and nobody would miss them.
+
+    Args:
+        product: registry entry.
+        source: its root.
+        index: rows of `raw_{product}__index`.
+
+    Returns:
+        One message per bad file; files without rows are no problem.
+    """
+    read_bounds = _tile_bounds if product.layout == "eg_geoparquet" else _BOUNDS.get(product.layout)
+    if read_bounds is None:
+        return []
+    messages = []
+    for path in index.filter(pc.is_null(index["west_deg"]))["path"].to_pylist():
+        try:
+            read_bounds(source.root / path, product)
+        except IsthmusError as error:
+            messages.append(str(error))
+    return messages
 
 
 def _try_bounds(

@@ -41,7 +41,7 @@ def read_unique_patches(product: Product, source: SourceSettings, index: pa.Tabl
         found = resolve_duplicates([read_patches(path, product, area=bbox) for path in paths])
         return UniquePatches(
             found.patch_id,
-            found.patch_id.astype(np.str_),
+            found.source_id.astype(np.str_),
             found.vectors.reshape(-1, product.dims),
             found.n_copies,
             found.copies_max_cosine_distance,

@@ -1,0 +1,7 @@
+-- purpose: overlapping rasters or tables hold a pixel several times; the warehouse holds it once
+-- grain: one failing row per year and pixel that is stored more than once
+-- inputs: pair_pixels
+select year, pixel_id, count(*) as n_rows, min(shard) as first_shard, max(shard) as last_shard
+from pair_pixels
+group by year, pixel_id
+having count(*) > 1

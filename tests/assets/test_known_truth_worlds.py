@@ -1,0 +1,45 @@
+"""Worlds whose truth is known: one favours patches, one pixels, and the answers follow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import clean_environment, run_pipeline, tiny_settings, write_settings
+from transforms.simulation.spec import FAVOUR_PATCHES, FAVOUR_PIXELS, SignalStrengths
+from warehouse.catalog import run_sql
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
+from warehouse.world import build_world
+
+WORLDS = {"patches": FAVOUR_PATCHES, "pixels": FAVOUR_PIXELS}
+
+
+def ask(folder: Path, strengths: SignalStrengths) -> dict[str, float]:
+    """Build a world, run everything on it, and give the primary contrast of each question."""
+    world = build_world(folder / "world", "tiny", 0, strengths=strengths).root
+    settings = tiny_settings(world) | {"years": [2024]}
+    settings["keep"] = {"sample": 0.03}
+    config = write_settings(folder / "tiny.toml", settings)
+    with clean_environment():
+        assert [o for o in run_pipeline(config) if not o.ok] == []
+    warehouse = Warehouse(load_settings(config))
+    rows = run_sql(warehouse.root, warehouse.specs, warehouse.settings.compare, "select question, delta from verdicts")
+    return {row["question"]: row["delta"] for row in rows.to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def deltas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+    """Favoured grain -> question -> arm minus native."""
+    return {name: ask(tmp_path_factory.mktemp(name), strengths) for name, strengths in WORLDS.items()}
+
+
+def test_pooled_pixels_win_where_pixels_say_more_and_lose_where_patches_do(deltas: dict[str, dict[str, float]]) -> None:
+    assert deltas["pixels"]["Q1"] > 0.05
+    assert deltas["patches"]["Q1"] < -0.05
+
+
+def test_upsampling_costs_much_more_where_pixels_say_more(deltas: dict[str, dict[str, float]]) -> None:
+    assert deltas["pixels"]["Q2"] < deltas["patches"]["Q2"] - 0.1
+    assert deltas["pixels"]["Q2"] < -0.05
