@@ -171,7 +171,7 @@ class ColumnLabels:
         by_value = {value: number for number, value in enumerate(self._settings.classes.values())}
         values = column.to_pylist()
         ids = np.array([by_value.get(value, -1) for value in values], np.int16)
-        if len(ids) and (ids < 0).all():
+        if any(value is not None for value in values) and (ids < 0).all():
             raise SourceFormatError(
                 str(path),
                 f"label column '{self._settings.column}'",

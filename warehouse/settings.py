@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SettingsSourceError
 
+from transforms.errors import ShapeError
 from warehouse.errors import SettingsError
 from warehouse.layout import check_shard_key
 from warehouse.products import PIXEL_LAYOUTS, Product, load_registry
@@ -35,6 +36,14 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_region(name: str) -> None:
+    """Refuse a name that cannot be a shard key, in the form that the settings' messages take."""
+    try:
+        check_shard_key(name)
+    except ShapeError as error:
+        raise ValueError(str(error)) from error
 
 
 def _check_bbox(name: str, bbox: Bbox) -> None:
@@ -66,7 +75,7 @@ class AreaSettings(_Strict):
         if self.shard_rule == "mgrs" and self.bbox is not None and not (-80 <= self.bbox[1] < self.bbox[3] <= 84):
             raise ValueError("shard_rule 'mgrs' reaches from 80 S to 84 N; use 'region' beyond")
         for name in self.regions:
-            check_shard_key(name)
+            _check_region(name)
         return self
 
 

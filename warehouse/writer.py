@@ -190,8 +190,8 @@ def _geo_metadata(spec: TableSpec, corners: np.ndarray) -> bytes:
 
 
 def _encodings(spec: TableSpec) -> dict[str, object]:
-    """Choose encodings: byte-stream split for floats, dictionaries for text only. See the ADR."""
-    floats, texts = [], []
+    """Choose encodings: byte-stream split for floats, dictionaries for text and codes. See the ADR."""
+    floats, repeated = [], []
     for column in stored_schema(spec):
         kind = column.type
         if pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type):
@@ -199,9 +199,12 @@ def _encodings(spec: TableSpec) -> dict[str, object]:
         elif pa.types.is_floating(kind):
             floats.append(column.name)
         elif pa.types.is_string(kind):
-            texts.append(column.name)
+            repeated.append(column.name)
+        elif pa.types.is_fixed_size_list(kind) and pa.types.is_int8(kind.value_type):
+            # Parquet stores an int8 in four bytes; an index into 256 codes takes one
+            repeated.append(f"{column.name}.list.element")
     return {
         "compression": "zstd",
-        "use_dictionary": texts or False,
+        "use_dictionary": repeated or False,
         "use_byte_stream_split": floats or False,
     }

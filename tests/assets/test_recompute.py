@@ -21,6 +21,7 @@ from assets.upsampled import upsample_shard
 from tests.conftest import TinyRun
 from tests.tiny import digest_rows, hidden_files
 from warehouse.layout import PartitionKey
+from warehouse.reader import read_footer
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 from warehouse.writer import PartitionWriter
@@ -122,8 +123,6 @@ def test_a_new_partition_is_invisible_until_it_is_whole(
 
 
 def test_footers_tell_where_rows_come_from(tiny_run: TinyRun) -> None:
-    from warehouse.reader import read_footer
-
     for path in sorted(tiny_run.warehouse.root.rglob("*.parquet")):
         footer = read_footer(path)
         assert footer["table"] == path.relative_to(tiny_run.warehouse.root).parts[0]
@@ -146,8 +145,6 @@ def test_simulated_worlds_say_so_in_every_table(tiny_run: TinyRun) -> None:
 
 
 def test_simulated_worlds_say_so_in_every_footer(tiny_run: TinyRun) -> None:
-    from warehouse.reader import read_footer
-
     footers = {path: read_footer(path) for path in tiny_run.warehouse.root.rglob("*.parquet")}
     assert [path for path, footer in footers.items() if not footer["is_simulated"]] == []
 

@@ -35,7 +35,7 @@ def test_similar_patches_are_near(tiny_run: TinyRun) -> None:
     assert [row["cosine"] for row in rows] == sorted((row["cosine"] for row in rows), reverse=True)
 
 
-def test_where_years_differ_finds_more_change_than_chance(tiny_run: TinyRun) -> None:
+def test_where_years_differ_compares_the_two_years(tiny_run: TinyRun) -> None:
     rows = tiny_run.sql(read_sql("examples", "where_years_differ").text).to_pylist()
     assert {(row["year_a"], row["year_b"]) for row in rows} == {(2023, 2024)}
 

@@ -62,7 +62,7 @@ def list_files(root: Path, pattern: str) -> list[str]:
 
 def is_simulated_root(root: Path) -> bool:
     """Tell whether a root, or one of the six folders above it, carries the mark of simulated data."""
-    folder = root.absolute()
+    folder = root.resolve()
     return any((place / SIMULATED_MARK).is_file() for place in [folder, *folder.parents][: _MARK_LEVELS + 1])
 
 

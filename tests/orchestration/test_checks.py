@@ -1,0 +1,91 @@
+"""Checks: they pass on a good run, they can fail, and what fails stops the answers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+import orchestration.checks
+from orchestration.checks import RULES
+from orchestration.definitions import build_defs
+from orchestration.pipeline import open_instance
+from tests.conftest import TinyRun
+from tests.tiny import run_pipeline, tiny_settings, write_settings
+from warehouse.checks_sql import CheckResult, check_names
+from warehouse.layout import PartitionKey
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
+
+
+def test_every_check_has_one_rule() -> None:
+    assert sorted(rule.name for rule in RULES) == sorted(check_names())
+
+
+def test_every_check_was_run_and_passed(tiny_run: TinyRun) -> None:
+    defs = build_defs(tiny_run.config)
+    with dg.DagsterInstance.from_config(str(tiny_run.config.parent / "dagster")) as instance:
+        keys = defs.resolve_asset_graph().asset_check_keys
+        records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
+    assert {key.name for key in records} == {rule.name for rule in RULES}
+    statuses = {key.name: record.status.value for key, record in records.items()}
+    assert statuses == dict.fromkeys(statuses, "SUCCEEDED")
+
+
+@pytest.fixture
+def tampered(tiny_run: TinyRun, tmp_path: Path) -> Path:
+    """A finished warehouse in which one patch stands twice."""
+    config = Path(shutil.copy(tiny_run.config, tmp_path))
+    shutil.copytree(tiny_run.warehouse.root, tmp_path / "warehouse")
+    warehouse = Warehouse(load_settings(config))
+    key = PartitionKey(2024, "47PRQ")
+    rows = warehouse.read("core_eg__patches", key)
+    provenance = warehouse.product_provenance(warehouse.products["eg"], (), is_simulated=True)
+    warehouse.write("core_eg__patches", key, pa.concat_tables([rows, rows.slice(5, 1)]), provenance)
+    return config
+
+
+@pytest.mark.usefixtures("clean_env")
+def test_a_broken_rule_shows_its_rows_and_fails_the_run(tampered: Path) -> None:
+    instance = open_instance(Warehouse(load_settings(tampered)), tampered)
+    job = build_defs(tampered).resolve_job_def("check_tables")
+    result = job.execute_in_process(instance=instance, raise_on_error=False)
+    assert not result.success
+    failed = {e.check_name: e for e in result.get_asset_check_evaluations() if not e.passed}
+    assert set(failed) == {"duplicate_patch_ids"}
+    found = failed["duplicate_patch_ids"]
+    assert found.severity is dg.AssetCheckSeverity.ERROR
+    assert found.asset_key == dg.AssetKey("core_eg__patches")
+    assert found.metadata["failing_rows"].value == 1
+    (row,) = found.metadata["first_failing_rows"].value
+    assert row["n_rows"] == "2"
+
+
+@pytest.mark.usefixtures("clean_env")
+@pytest.mark.parametrize(("name", "stops"), [("duplicate_patch_ids", True), ("label_coverage", False)])
+def test_a_failing_check_stops_the_answers_only_if_it_blocks(
+    name: str, stops: bool, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(tiny_world) | {"years": [2024]}
+    settings["area"]["bbox"] = [102.001, 12.648, 102.02, 12.665]  # one square: quick
+    settings["keep"] = {"sample": 0.02}
+    settings["evaluate"] |= {"tasks": ["T5"], "schemes": ["random"], "block_edge_m": 500, "max_train_units": 200}
+    run_checks = orchestration.checks.run_checks
+
+    def fail_one(connection: object, names: list[str]) -> list[CheckResult]:
+        results = run_checks(connection, names)  # type: ignore[arg-type]  # handed through
+        row = pa.table({"patch_id": [1]})
+        return [CheckResult(r.name, r.purpose, 1, row) if r.name == name else r for r in results]
+
+    monkeypatch.setattr(orchestration.checks, "run_checks", fail_one)
+    outcomes = {o.step.partition("[")[0]: o for o in run_pipeline(write_settings(tmp_path / "tiny.toml", settings))}
+    assert outcomes["check_tables"].ok != stops
+    assert outcomes["evaluate"].skipped == stops
+    assert outcomes["evaluate"].ok != stops
+    if stops:
+        (problem,) = outcomes["check_tables"].problems
+        assert name in problem
+        assert "found 1 failing rows, expected none" in problem

@@ -1,0 +1,126 @@
+"""The asset graph of the demo, pinned: whoever changes it sees the change in tests/data/asset_graph.json."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.patches import ingest_patches
+from orchestration.definitions import CONFIG_VARIABLE, build_defs
+from orchestration.resources import WarehouseResource
+from tests.tiny import PROJECT
+from warehouse.errors import SettingsError
+from warehouse.schemas import build_specs
+
+SNAPSHOT = Path(__file__).parents[1] / "data" / "asset_graph.json"
+DEMO = PROJECT / "examples" / "demo.toml"
+#: Set it to write the snapshot anew after a change that was meant.
+UPDATE = "ISTHMUS_UPDATE_SNAPSHOTS"
+
+JOBS = ["plan", "grid", "ingest", "label", "derive", "evaluate", "publish", "check_tables", "check_evidence"]
+
+
+@pytest.fixture(scope="module")
+def demo() -> dg.Definitions:
+    return build_defs(DEMO)
+
+
+def name_partitions(definition: dg.PartitionsDefinition | None) -> list[str]:
+    """Name the dynamic dimensions of a partitions definition."""
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return [name for part in definition.partitions_defs for name in name_partitions(part.partitions_def)]
+    return [] if definition is None else [str(getattr(definition, "name", definition))]
+
+
+def describe_graph(defs: dg.Definitions) -> dict[str, Any]:
+    graph = defs.resolve_asset_graph()
+    return {
+        key.to_user_string(): {
+            "group": graph.get(key).group_name,
+            "deps": sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
+            "partitions": sorted(name_partitions(graph.get(key).partitions_def)),
+            "checks": sorted(check.name for check in graph.get(key).check_keys),
+        }
+        for key in sorted(graph.get_all_asset_keys())
+    }
+
+
+def test_asset_graph_of_the_demo_is_as_pinned(demo: dg.Definitions) -> None:
+    found = describe_graph(demo)
+    if os.environ.get(UPDATE):
+        SNAPSHOT.write_text(json.dumps(found, indent=1) + "\n")
+    assert found == json.loads(SNAPSHOT.read_text()), f"If this was meant: {UPDATE}=1 pytest {__file__}"
+
+
+def test_every_asset_explains_itself(demo: dg.Definitions) -> None:
+    graph = demo.resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+    assert [node.key for node in nodes if not (node.description or "").strip()] == []
+    assert [node.key for node in nodes if node.group_name in (None, "default")] == []
+
+
+def test_every_table_with_a_schema_is_an_asset_and_the_other_way_round(demo: dg.Definitions) -> None:
+    keys = {key.to_user_string() for key in demo.resolve_all_asset_keys()}
+    from warehouse.settings import load_settings
+    from warehouse.store import Warehouse
+
+    tables = set(Warehouse(load_settings(DEMO)).specs)
+    assert keys == tables | {"warehouse_duckdb", "report"}
+
+
+def test_jobs_are_those_of_the_pipeline(demo: dg.Definitions) -> None:
+    assert [job.name for job in demo.jobs or []] == JOBS
+    assert [job.name for job in demo.jobs or [] if not (job.description or "").strip()] == []
+
+
+def test_every_asset_is_in_one_job(demo: dg.Definitions) -> None:
+    covered = [key for name in JOBS[:7] for key in demo.resolve_job_def(name).asset_layer.executable_asset_keys]
+    assert sorted(covered) == sorted(demo.resolve_all_asset_keys())
+    assert len(set(covered)) == len(covered)
+
+
+def test_every_check_of_the_graph_is_in_one_check_job(demo: dg.Definitions) -> None:
+    graph = describe_graph(demo)
+    named = [check for asset in graph.values() for check in asset["checks"]]
+    in_jobs = [key.name for name in JOBS[7:] for key in demo.resolve_job_def(name).asset_layer.executable_asset_check_keys] \
+        if hasattr(demo.resolve_job_def("plan").asset_layer, "executable_asset_check_keys") else \
+        [key.name for name in JOBS[7:] for key in demo.resolve_job_def(name).asset_layer.asset_graph.asset_check_keys]
+    assert sorted(in_jobs) == sorted(named)
+    assert sorted(named) == sorted(path.stem for path in (PROJECT / "sql/checks").glob("*.sql"))
+
+
+def test_overrides_replace_parts(tmp_path: Path) -> None:
+    other = WarehouseResource(config=str(tmp_path / "other.toml"))
+    defs = build_defs(DEMO, resources={"isthmus": other}, asset_checks=[], jobs=[])
+    assert defs.resources == {"isthmus": other}
+    assert not defs.jobs
+    assert defs.resolve_asset_graph().asset_check_keys == set()
+
+
+def test_the_environment_names_the_settings_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CONFIG_VARIABLE, str(PROJECT / "examples" / "eurosat_pairs.toml"))
+    keys = {key.to_user_string() for key in build_defs().resolve_all_asset_keys()}
+    assert "out_patch__presto_pooled" in keys
+    monkeypatch.setenv(CONFIG_VARIABLE, "nowhere.toml")
+    with pytest.raises(SettingsError, match=r"nowhere\.toml: found no file"):
+        build_defs()
+
+
+@pytest.mark.parametrize("name", ["demo", "tiny", "eurosat_pairs", "slovenia_pairs", "dynamic_world_points"])
+def test_every_example_builds_a_valid_graph(name: str) -> None:
+    defs = build_defs(PROJECT / "examples" / f"{name}.toml")
+    dg.Definitions.validate_loadable(defs)
+    deps = describe_graph(defs)
+    assert {parent for asset in deps.values() for parent in asset["deps"]} <= set(deps)  # nothing hangs in the air
+
+
+def test_bodies_take_keys_and_never_a_context() -> None:
+    import inspect
+
+    assert list(inspect.signature(ingest_patches).parameters) == ["warehouse", "product", "key"]
+    assert build_specs  # the single truth about tables is importable without Dagster
