@@ -28,6 +28,8 @@ _EDGE_POINTS = 64
 _ROUNDING_M = 1.0
 #: Smaller parts of a square are rounding, or the bend of an edge between its points; a neighbour owns their ground.
 _SLIVER_M2 = 1.0
+#: Farther than this from every shard, a place is simply elsewhere.
+_SLIVER_DEG = 0.001
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,9 @@ def assign_owners(
     if shards and shards[0].rule == "mgrs":
         owner[:] = mgrs_squares(lon, lat)
         stray = ~np.isin(owner, [shard.key for shard in shards])
-        owner[stray] = _nearest_keys(lon[stray], lat[stray], shards)
+        near = stray if area is None else stray & inside_bbox(lon, lat, area)
+        owner[stray] = ""
+        owner[near] = _nearest_keys(lon[near], lat[near], shards)
     else:
         for shard in reversed(shards):
             west, south, east, north = shard.bbox
@@ -123,11 +127,17 @@ def assign_owners(
 def _nearest_keys(
     lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64], shards: Sequence[Shard]
 ) -> npt.NDArray[np.str_]:
-    """Name the nearest shard of places whose own square was not cut, because the area enters it by a sliver."""
+    """Name the nearest shard of places whose own square was not cut, because the area enters it by a sliver.
+
+    Returns:
+        str (n,): empty where no shard is near enough for that.
+    """
     boxes = np.array([shard.bbox for shard in shards])
     dx = np.maximum(0, np.maximum(boxes[:, 0] - lon[:, None], lon[:, None] - boxes[:, 2]))
     dy = np.maximum(0, np.maximum(boxes[:, 1] - lat[:, None], lat[:, None] - boxes[:, 3]))
-    return np.array([shard.key for shard in shards])[np.argmin(dx + dy, axis=1)]
+    away = dx + dy
+    keys = np.array([shard.key for shard in shards])[np.argmin(away, axis=1)]
+    return np.where(away.min(axis=1) <= _SLIVER_DEG, keys, "")
 
 
 def inside_bbox(lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64], bbox: Bbox) -> npt.NDArray[np.bool_]:

@@ -146,7 +146,9 @@ DAMAGES = {
         PIXELS,
         PATCHES,
     ),
-    "63 bands": Damage(drop_a_band, r"bands: found 63, expected 64\. Is this another product\? Set it", PIXELS, PATCHES),
+    "63 bands": Damage(
+        drop_a_band, r"bands: found 63, expected 64\. Is this another product\? Set it", PIXELS, PATCHES
+    ),
     "mixed nodata": Damage(
         mix_nodata, r"found 3 pixels .*with 1 of 64 bands, expected nodata in all .*Download it again", PIXELS, PATCHES
     ),
@@ -157,18 +159,14 @@ DAMAGES = {
         shorten_vectors, r"found \d+ rows of 383 dimensions, expected 384 .*download it again", PATCHES, PIXELS
     ),
     "NaN vectors": Damage(
-        spoil_vectors, r"found \d+ of \d+ rows with NaN .*element 7, expected finite .*download it again", PATCHES, PIXELS
+        spoil_vectors,
+        r"found \d+ of \d+ rows with NaN .*element 7, expected finite .*download it again",
+        PATCHES,
+        PIXELS,
     ),
     "ids against geometry": Damage(
         shift_ids, r"found \d+ of \d+ ids elsewhere .*by [\d.]+ m, expected less than 1 m.*download it", PATCHES, PIXELS
     ),
-}
-
-KNOWN_BUGS = {
-    "truncated COG": pytest.mark.xfail(
-        strict=True,
-        reason="_problems walks to the innermost cause: GDAL's words are shown, ours (file, found, expected, fix) lost",
-    )
 }
 
 
@@ -196,7 +194,7 @@ def good_run(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.usefixtures("clean_env")
-@pytest.mark.parametrize("name", [pytest.param(name, marks=KNOWN_BUGS.get(name, ())) for name in DAMAGES])
+@pytest.mark.parametrize("name", DAMAGES)
 def test_damage_ends_in_one_message_and_leaves_the_rest(
     name: str,
     good_run: Path,
@@ -219,7 +217,9 @@ def test_damage_ends_in_one_message_and_leaves_the_rest(
     warehouse, good = config.parent / "warehouse", good_run.parent / "warehouse"
     stored = stored_files(warehouse)
     for shard in (WEST, EAST):
-        assert (f"{damage.table}/year=2024/shard={shard}/part.parquet" in stored) == (f"ingest[2024|{shard}]" not in found)
+        assert (f"{damage.table}/year=2024/shard={shard}/part.parquet" in stored) == (
+            f"ingest[2024|{shard}]" not in found
+        )
         assert f"{damage.other}/year=2024/shard={shard}/part.parquet" in stored
         assert f"core_grid__patches/shard={shard}/part.parquet" in stored
     assert hidden_files(warehouse) == []
@@ -247,10 +247,6 @@ def test_damage_after_a_good_run_keeps_the_old_partitions(
 
 
 @pytest.mark.usefixtures("clean_env")
-@pytest.mark.xfail(
-    strict=True,
-    reason="Pipeline.run skips every later step of a shard whatever its year (key.shard == step.key.shard)",
-)
 def test_a_bad_year_leaves_the_other_year_alone(tiny_world: Path, tmp_path: Path) -> None:
     world = copy_world(tiny_world, tmp_path / "world")
     replace_file(find_cog(world, year=2023), b"no raster")
@@ -274,11 +270,6 @@ def test_a_bad_file_of_one_zone_leaves_the_shards_of_the_next_zone_alone(tiny_wo
 
 
 @pytest.mark.usefixtures("clean_env")
-@pytest.mark.xfail(
-    strict=True,
-    reason="upsampling needs the neighbours' patches, but a failure spoils only steps of the same shard: the border of "
-    "the neighbour is interpolated from what happens to be there, and stored as if it were whole",
-)
 def test_upsampling_waits_for_the_patches_of_its_neighbours(
     good_run: Path, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,11 +203,6 @@ def test_a_failed_cell_is_a_row_with_its_reason(copied: Warehouse, monkeypatch: 
     assert rows[0]["value"] is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="run_study replaces only the tables that a cell still has rows for: a cell that fails now keeps the "
-    "confusions and predictions of its last success, and contrasts are made from them",
-)
 def test_a_cell_that_fails_now_leaves_nothing_of_its_last_success(
     copied: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

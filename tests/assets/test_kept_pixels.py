@@ -97,7 +97,9 @@ def test_coast_and_zone_overlap_are_in_the_files(tiny_world: Path) -> None:
 
 
 def test_stored_places_are_pixel_centres(tiny_run: TinyRun) -> None:
-    rows = tiny_run.sql("select epsg, x_m, y_m, lon, lat, embedding_q, year from core_aef__pixels using sample 100 (reservoir, 1)")
+    rows = tiny_run.sql(
+        "select epsg, x_m, y_m, lon, lat, embedding_q, year from core_aef__pixels using sample 100 (reservoir, 1)"
+    )
     for row in rows.to_pylist():
         codes = read_codes(tiny_run.world, row["year"], ZONES[row["epsg"]])
         i, j = round((codes.north - row["y_m"]) / 10 - 0.5), round((row["x_m"] - codes.west) / 10 - 0.5)

@@ -19,7 +19,7 @@ from assets.release_index import observe_releases
 from tests.assets.brute_force import PIXEL_M, dequantise, read_codes, shares
 from tests.conftest import TinyRun
 from tests.tiny import copy_world, tiny_settings, write_settings
-from warehouse.layout import PartitionKey
+from warehouse.layout import PartitionKey, partition_path
 from warehouse.reader import vectors
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
@@ -164,13 +164,13 @@ def seamed(tiny_run: TinyRun, seam_northing: float, tmp_path_factory: pytest.Tem
     settings = tiny_settings(world) | {"limits": {"block_px": 256, "min_free_mb": 100}}
     warehouse = Warehouse(load_settings(write_settings(folder / "tiny.toml", settings)))
     for table, key in (("core_grid__shards", PartitionKey()), ("core_grid__patches", PartitionKey(shard="47PRP"))):
-        target = warehouse.path(table, key)
+        target = partition_path(warehouse.root, table, key)
         target.parent.mkdir(parents=True)
-        target.symlink_to(tiny_run.warehouse.path(table, key))
+        target.symlink_to(partition_path(tiny_run.warehouse.root, table, key))
     aef = warehouse.products["aef"]
     observe_releases(warehouse, aef)
     ingest_pixels(warehouse, aef, PartitionKey(2024, "47PRP"))
-    pool_shard(warehouse, aef, PartitionKey(2024, "47PRP"))
+    pool_shard(warehouse, aef, warehouse.products["eg"], PartitionKey(2024, "47PRP"))
     return warehouse
 
 

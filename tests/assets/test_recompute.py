@@ -20,7 +20,7 @@ from assets.release_index import observe_releases
 from assets.upsampled import upsample_shard
 from tests.conftest import TinyRun
 from tests.tiny import digest_rows, hidden_files
-from warehouse.layout import PartitionKey
+from warehouse.layout import PartitionKey, partition_path
 from warehouse.reader import read_footer
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
@@ -40,7 +40,7 @@ BODIES: dict[str, Callable[[Warehouse], object]] = {
     "core_aef__pixels": lambda w: ingest_pixels(w, w.products["aef"], YEAR_SHARD),
     "core_label_worldcover__pixels": lambda w: label_pixels(w, "worldcover", w.products["aef"], LABEL_SHARD),
     "core_label_worldcover__patches": lambda w: label_patches(w, "worldcover", LABEL_SHARD),
-    "out_patch__aef_pooled": lambda w: pool_shard(w, w.products["aef"], YEAR_SHARD),
+    "out_patch__aef_pooled": lambda w: pool_shard(w, w.products["aef"], w.products["eg"], YEAR_SHARD),
     "out_pixel__eg_upsampled": lambda w: upsample_shard(w, w.products["eg"], w.products["aef"], YEAR_SHARD),
     "out_probe__folds": lambda w: write_folds(w, YEAR),
     "out_probe__metrics": lambda w: write_cells(w, YEAR, lambda _text: None),
@@ -107,19 +107,19 @@ def test_a_new_partition_is_invisible_until_it_is_whole(
     shutil.copytree(warehouse.root, tmp_path / "warehouse")
     paths = warehouse.settings.warehouse.model_copy(update={"root": tmp_path / "warehouse"})
     fresh = Warehouse(warehouse.settings.model_copy(update={"warehouse": paths}))
-    fresh.path("core_aef__pixels", YEAR_SHARD).unlink()
+    partition_path(fresh.root, "core_aef__pixels", YEAR_SHARD).unlink()
     seen: list[bool] = []
     write = PartitionWriter.write
 
     def look(writer: PartitionWriter, table: object) -> None:
         write(writer, table)  # type: ignore[arg-type]  # handed through
-        seen.append(fresh.has("core_aef__pixels", YEAR_SHARD))
+        seen.append(partition_path(fresh.root, "core_aef__pixels", YEAR_SHARD).is_file())
 
     monkeypatch.setattr(PartitionWriter, "write", look)
     ingest_pixels(fresh, fresh.products["aef"], YEAR_SHARD)
     assert seen
     assert not any(seen)
-    assert fresh.has("core_aef__pixels", YEAR_SHARD)
+    assert partition_path(fresh.root, "core_aef__pixels", YEAR_SHARD).is_file()
 
 
 def test_footers_tell_where_rows_come_from(tiny_run: TinyRun) -> None:
@@ -127,7 +127,7 @@ def test_footers_tell_where_rows_come_from(tiny_run: TinyRun) -> None:
         footer = read_footer(path)
         assert footer["table"] == path.relative_to(tiny_run.warehouse.root).parts[0]
         assert {"product", "release", "licence", "attribution", "sources", "inputs", "code_version"} <= set(footer)
-    pixels = read_footer(tiny_run.warehouse.path("core_aef__pixels", YEAR_SHARD))
+    pixels = read_footer(partition_path(tiny_run.warehouse.root, "core_aef__pixels", YEAR_SHARD))
     assert ["annual", "2024", "48N"] in [source["path"].split("/")[:3] for source in pixels["sources"]]
     assert pixels["sources"][0]["etag"]
     assert "produced by Google and Google DeepMind" in pixels["attribution"][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from pathlib import Path
@@ -15,7 +16,8 @@ from orchestration.definitions import CONFIG_VARIABLE, build_defs
 from orchestration.resources import WarehouseResource
 from tests.tiny import PROJECT
 from warehouse.errors import SettingsError
-from warehouse.schemas import build_specs
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
 
 SNAPSHOT = Path(__file__).parents[1] / "data" / "asset_graph.json"
 DEMO = PROJECT / "examples" / "demo.toml"
@@ -66,9 +68,6 @@ def test_every_asset_explains_itself(demo: dg.Definitions) -> None:
 
 def test_every_table_with_a_schema_is_an_asset_and_the_other_way_round(demo: dg.Definitions) -> None:
     keys = {key.to_user_string() for key in demo.resolve_all_asset_keys()}
-    from warehouse.settings import load_settings
-    from warehouse.store import Warehouse
-
     tables = set(Warehouse(load_settings(DEMO)).specs)
     assert keys == tables | {"warehouse_duckdb", "report"}
 
@@ -87,9 +86,8 @@ def test_every_asset_is_in_one_job(demo: dg.Definitions) -> None:
 def test_every_check_of_the_graph_is_in_one_check_job(demo: dg.Definitions) -> None:
     graph = describe_graph(demo)
     named = [check for asset in graph.values() for check in asset["checks"]]
-    in_jobs = [key.name for name in JOBS[7:] for key in demo.resolve_job_def(name).asset_layer.executable_asset_check_keys] \
-        if hasattr(demo.resolve_job_def("plan").asset_layer, "executable_asset_check_keys") else \
-        [key.name for name in JOBS[7:] for key in demo.resolve_job_def(name).asset_layer.asset_graph.asset_check_keys]
+    layers = [demo.resolve_job_def(name).asset_layer for name in JOBS[7:]]
+    in_jobs = [key.name for layer in layers for key in layer.asset_graph.asset_check_keys]
     assert sorted(in_jobs) == sorted(named)
     assert sorted(named) == sorted(path.stem for path in (PROJECT / "sql/checks").glob("*.sql"))
 
@@ -120,7 +118,4 @@ def test_every_example_builds_a_valid_graph(name: str) -> None:
 
 
 def test_bodies_take_keys_and_never_a_context() -> None:
-    import inspect
-
     assert list(inspect.signature(ingest_patches).parameters) == ["warehouse", "product", "key"]
-    assert build_specs  # the single truth about tables is importable without Dagster

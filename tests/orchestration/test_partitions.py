@@ -1,6 +1,7 @@
 """Partition keys: ours, Dagster's and the paths', there and back."""
 
-from __future__ import annotations
+# no postponed annotations: Dagster looks at the type of `context` when it decorates
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -62,10 +63,8 @@ def test_keys_of_dagster_hold_both_parts(year: int, shard: str) -> None:
     assert dict(found.keys_by_dimension) == {"year": str(year), "shard": shard}
 
 
-@given(st.none() | years, st.none() | shards.filter(lambda shard: shard not in (".", "..")))
+@given(st.none() | years, st.none() | shards)
 def test_keys_survive_a_path(year: int | None, shard: str | None) -> None:
-    from pathlib import Path
-
     key = PartitionKey(year, shard)
     path = partition_path(Path("root"), "core_eg__patches", key)
     assert parse_partition(path) == key
@@ -73,13 +72,6 @@ def test_keys_survive_a_path(year: int | None, shard: str | None) -> None:
 
 @pytest.mark.parametrize("shard", ["", "a|b", "a/b", "a b", "é"])
 def test_shards_that_would_break_a_path_or_a_key_are_refused(shard: str) -> None:
-    with pytest.raises(ShapeError, match="shard key"):
-        check_shard_key(shard)
-
-
-@pytest.mark.xfail(strict=True, reason="'.' and '..' match the pattern: shard=.. is a legal name, but reads badly")
-@pytest.mark.parametrize("shard", [".", ".."])
-def test_dots_alone_are_no_shard(shard: str) -> None:
     with pytest.raises(ShapeError, match="shard key"):
         check_shard_key(shard)
 

@@ -77,6 +77,10 @@ def repeat_patch(root):
     write(root, "core_eg__patches", SHARDS[1], patch_id=[4, 3])
 
 
+def repeat_pixel(root):
+    write(root, "core_aef__pixels", SHARDS[1], pixel_id=[10, 50])
+
+
 def share_patch(root):
     write(root, "core_grid__patches", SHARDS[1], patch_id=[4, 5, 3])
 
@@ -126,6 +130,7 @@ FAILURES = {
     "unit_norm": (lengthen_vector, 1, {"pixel_id": 10}),
     "nodata_all_or_none": (store_nodata, 1, {"pixel_id": 10, "n_nodata_bands": 1}),
     "duplicate_patch_ids": (repeat_patch, 1, {"patch_id": 3, "n_rows": 2, "shards": list(SHARDS)}),
+    "duplicate_pixel_ids": (repeat_pixel, 1, {"pixel_id": 10, "n_rows": 2, "first_shard": SHARDS[0]}),
     "patch_in_two_shards": (share_patch, 1, {"patch_id": 3, "shards": list(SHARDS)}),
     "patches_missing_from_spine": (lose_place, 1, {"patch_id": 5, "shard": SHARDS[1]}),
     "pooled_without_patch": (lose_place, 1, {"patch_id": 5, "year": YEAR}),

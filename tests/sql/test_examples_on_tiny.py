@@ -43,7 +43,9 @@ def test_where_years_differ_compares_the_two_years(tiny_run: TinyRun) -> None:
 def test_the_catalogue_on_disk_opens_read_only_and_needs_no_extension(tiny_run: TinyRun) -> None:
     path = tiny_run.warehouse.root / CATALOG_FILE
     with duckdb.connect(str(path), read_only=True, config={"autoload_known_extensions": "false"}) as connection:
-        names = {row[0] for row in connection.execute("select view_name from duckdb_views() where not internal").fetchall()}
+        names = {
+            row[0] for row in connection.execute("select view_name from duckdb_views() where not internal").fetchall()
+        }
         assert {"core_aef__pixels", "out_pixel__nearest", "verdicts", "core_label__pixels"} <= names
         for name in sorted(names):
             connection.sql(f'select * from "{name}" limit 1').fetchall()  # names come from the catalogue itself

@@ -216,6 +216,11 @@ def test_outlines_of_shards_tile_the_area() -> None:
     assert sum(outline.area for outline in outlines) == pytest.approx(union.area, rel=1e-4)  # no overlap
 
 
+def test_places_far_from_every_shard_have_no_owner() -> None:
+    shards = cut_mgrs(AREAS["zone edge at 102 E"])
+    assert assign_owners(np.array([0.0]), np.array([0.0]), shards, None).tolist() == [""]
+
+
 def test_regions_keep_their_order_and_the_first_owns_the_overlap() -> None:
     shards = cut_regions({"zebra": (10.0, 45.0, 12.0, 46.0), "ant": (11.0, 45.0, 13.0, 46.0)})
     assert [(shard.key, shard.rule, shard.epsg) for shard in shards] == [

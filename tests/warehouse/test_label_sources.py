@@ -264,9 +264,6 @@ def test_a_class_map_that_fits_no_value_is_refused(tmp_path: Path) -> None:
         label_chips(tmp_path, column_label("chips"), ["a.parquet"])
 
 
-@pytest.mark.xfail(
-    strict=True, raises=SourceFormatError, reason="_class_ids: a file of unlabelled rows is taken for a wrong class map"
-)
 def test_files_without_any_label_are_read(tmp_path: Path) -> None:
     write_chips(tmp_path, "a.parquet", [103.1, 103.2], kind=["L", "S"])
     write_chips(tmp_path, "b.parquet", [103.3, 103.4], kind=[None, None])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transforms.errors import IsthmusError, ShapeError
+from transforms.errors import IsthmusError
 from warehouse.errors import SettingsError
 from warehouse.settings import (
     AreaSettings,
@@ -361,12 +361,9 @@ def test_a_product_of_the_wrong_layout_is_refused(write) -> None:
         ([("[evaluate]", "[evaluate]\nc_grid = []")], "ShapeError of the probe, after everything is built"),
         ([("[evaluate]", "[evaluate]\nc_grid = [-1.0]")], "ShapeError of the probe, after everything is built"),
         ([("[labels.cover]", '[labels."Land Cover"]'), ('"cover"', '"Land Cover"')], "ShapeError of the table name"),
-        pytest.param(
+        (
             [("[area]", '[area]\nshard_rule = "region"\nregions = { "a b" = [1, 2, 3, 4] }')],
             "ShapeError of the shard key",
-            marks=pytest.mark.xfail(
-                strict=True, raises=ShapeError, reason="AreaSettings: no ValueError, so not caught"
-            ),
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

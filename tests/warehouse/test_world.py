@@ -245,9 +245,7 @@ def test_files_hold_every_place_of_the_lattice_the_sea_too(root: Path) -> None:
         assert set(table["id"].to_pylist()) == set(expected.tolist())
 
 
-def _corners_inside(
-    lon: np.ndarray, lat: np.ndarray, bbox: tuple[float, float, float, float], epsg: int
-) -> np.ndarray:
+def _corners_inside(lon: np.ndarray, lat: np.ndarray, bbox: tuple[float, float, float, float], epsg: int) -> np.ndarray:
     """Tell which footprints lie wholly in a box in degrees."""
     west, south, east, north = footprint_boxes(*project(lon, lat, epsg), 320.0).T
     inside = np.ones(len(lon), bool)

@@ -167,6 +167,16 @@ def test_nothing_is_visible_before_the_end(tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["part.parquet"]
 
 
+def test_who_reads_the_old_file_goes_on_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "part.parquet"
+    write_table(path, PLAIN, rows_of(PLAIN), PROVENANCE)
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        write_table(path, PLAIN, rows_of(PLAIN, 50, seed=1), PROVENANCE)
+        assert reader.read() == before
+    assert path.read_bytes() != before
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
