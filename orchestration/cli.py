@@ -184,7 +184,8 @@ def _build_world(root: Path, size: str, seed: int) -> dict[str, Any]:
 
         summary = build_world(root, size, seed, progress=advance)  # type: ignore[arg-type]  # checked above
     verb = "built" if summary.was_built else "already there"
-    err.print(f"simulated world {verb}: {summary.root} ({summary.n_bytes / 1e6:.0f} MB, {summary.n_patches} patches)")
+    size_text = f"{summary.n_bytes / 1e6:.0f} MB, {summary.n_patches} patches"
+    err.print(f"simulated world {verb}: {summary.root} ({size_text})", highlight=False, soft_wrap=True)
     return {name: _plain(getattr(summary, name)) for name in summary.__dataclass_fields__}
 
 
