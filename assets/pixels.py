@@ -36,7 +36,7 @@ def ingest_pixels(warehouse: Warehouse, product: Product, key: PartitionKey) -> 
             quantised = product.is_quantised
             writer.write(keep_points(tables, keep, owner, product.name, quantised=quantised, is_simulated=is_simulated))
         else:
-            boxes = warehouse.shard_boxes(index, owner.shard)
+            boxes = warehouse.shard_boxes(product, index, owner.shard)
             for window in source.iter_blocks(key.require_year(), boxes, warehouse.settings.limits.block_px):
                 writer.write(keep_pixels(window, keep, owner, product.name, is_simulated=is_simulated))
     return writer.written()

@@ -18,13 +18,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from transforms.errors import IsthmusError
 from warehouse.errors import SettingsError
 
 #: Results go to standard output, everything else to standard error, so that pipes stay clean.
 out = Console(soft_wrap=True)
-err = Console(stderr=True)
+err = Console(stderr=True, soft_wrap=True)
 #: Steps that took longer are named with their time.
 _WORTH_TELLING_S = 2.0
 #: Width of tables that go to a file or a pipe, where a terminal's 80 columns would break every cell.
@@ -280,9 +281,9 @@ def _print_rows(rows: list[dict[str, Any]], as_json: bool, columns: list[str] | 
     shown = Table(show_edge=False, pad_edge=False)
     names = columns or list(rows[0]) if rows or columns else []
     for name in names:
-        shown.add_column(name, overflow="fold")
+        shown.add_column(Text(name), overflow="fold")
     for row in rows:
-        shown.add_row(*(_cell(row.get(name)) for name in names))
+        shown.add_row(*(Text(_cell(row.get(name))) for name in names))  # text, or "[red]" would be markup
     Console(width=None if out.is_terminal else _PIPE_WIDTH).print(shown)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from tests.tiny import Outcome, clean_environment, run_pipeline, tiny_settings, write_settings
+from tests.tiny import Outcome, clean_environment, quick_settings, run_pipeline, tiny_settings, write_settings
 
 WORLD_SEED = 0
+Once = Callable[[str, Callable[[Path], None]], Path]
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,28 @@ def shared_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_world(shared_tmp: Path) -> Path:
-    """A tiny world, built once for all workers. Read only."""
+def once(shared_tmp: Path) -> Once:
+    """Make something in a folder of its own, once for all workers: `once(name, make)` gives the folder."""
+
+    def make_once(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = shared_tmp / name, shared_tmp / f"{name}.done"
+        with FileLock(shared_tmp / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                with clean_environment():
+                    make(folder)
+                done.touch()
+        return folder
+
+    return make_once
+
+
+@pytest.fixture(scope="session")
+def tiny_world(once: Once) -> Path:
+    """A tiny world. Read only."""
     from warehouse.world import build_world
 
-    with FileLock(shared_tmp / "tiny-world.lock"):
-        return build_world(shared_tmp / "tiny-world", "tiny", WORLD_SEED).root
+    return once("tiny-world", lambda folder: _ignore(build_world(folder / "world", "tiny", WORLD_SEED))) / "world"
 
 
 @pytest.fixture
@@ -92,16 +109,30 @@ def tiny_config(tiny_world: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_world: Path, shared_tmp: Path) -> TinyRun:
-    """The pipeline, run once for all workers on the tiny world. Read only."""
-    folder = shared_tmp / "tiny-run"
-    done = folder / "outcomes.json"
-    config = folder / "tiny.toml"
-    with FileLock(shared_tmp / "tiny-run.lock"), clean_environment():
-        if not done.exists():
-            folder.mkdir()
-            write_settings(config, tiny_settings(tiny_world))
-            outcomes = run_pipeline(config)
-            done.write_text(json.dumps([vars(outcome) for outcome in outcomes]))
-    rows = json.loads(done.read_text())
-    return TinyRun(tiny_world, config, tuple(Outcome(**{**r, "problems": tuple(r["problems"])}) for r in rows))
+def tiny_run(tiny_world: Path, once: Once) -> TinyRun:
+    """The pipeline, run on the tiny world. Read only."""
+
+    def make(folder: Path) -> None:
+        config = write_settings(folder / "tiny.toml", tiny_settings(tiny_world))
+        outcomes = run_pipeline(config)
+        (folder / "outcomes.json").write_text(json.dumps([vars(outcome) for outcome in outcomes]))
+
+    folder = once("tiny-run", make)
+    rows = json.loads((folder / "outcomes.json").read_text())
+    outcomes = tuple(Outcome(**{**row, "problems": tuple(row["problems"])}) for row in rows)
+    return TinyRun(tiny_world, folder / "tiny.toml", outcomes)
+
+
+@pytest.fixture(scope="session")
+def quick_run(tiny_world: Path, once: Once) -> Path:
+    """Settings file of a finished run on the tiny world with `quick_settings`. Read only."""
+
+    def make(folder: Path) -> None:
+        outcomes = run_pipeline(write_settings(folder / "quick.toml", quick_settings(tiny_world)))
+        assert [outcome for outcome in outcomes if not outcome.ok] == []
+
+    return once("quick-run", make) / "quick.toml"
+
+
+def _ignore(_value: object) -> None:
+    """Drop what a function answers, where only what it does is wanted."""

@@ -48,8 +48,10 @@ def tiny_settings(world: Path) -> Settings:
     return settings
 
 
-def without_evidence(settings: Settings) -> Settings:
-    """Leave out labels and evaluation: ingest and derive only."""
+def quick_settings(world: Path, years: tuple[int, ...] = (2024,)) -> Settings:
+    """Ingest and derive only, in the two squares north of the corner, one in each zone."""
+    settings = tiny_settings(world) | {"years": list(years)}
+    settings["area"]["bbox"] = [101.99, 12.65, 102.01, 12.66]
     return {name: value for name, value in settings.items() if name not in ("labels", "evaluate")}
 
 

@@ -62,16 +62,34 @@ def encode(lon: npt.ArrayLike, lat: npt.ArrayLike) -> npt.NDArray[np.uint64]:
     return _spread(lon_index) | (_spread(lat_index) << np.uint64(1))
 
 
+def pixel_keys(lon: npt.ArrayLike, lat: npt.ArrayLike, epsg: npt.ArrayLike) -> npt.NDArray[np.uint64]:
+    """Encode pixel centres: the 55-bit key, and above it the parity of the UTM zone.
+
+    Grids of neighbouring zones mirror each other at their common edge, so two centres can stand centimetres apart
+    and share a cell; neighbouring zones differ in parity.
+
+    Args:
+        lon: degrees.
+        lat: degrees.
+        epsg: 326zz or 327zz, one for all or one each.
+
+    Returns:
+        uint64 of the same shape, below 2**56.
+    """
+    parity = np.asarray(epsg).astype(np.uint64) & np.uint64(1)
+    return encode(lon, lat) | (parity << np.uint64(LON_BITS + LAT_BITS))
+
+
 def decode(key: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Decode keys to the centres of their cells.
 
     Args:
-        key: integers below 2**55.
+        key: integers below 2**55, or pixel keys.
 
     Returns:
         (lon, lat) in degrees, float64, each within half a cell of what was encoded.
     """
-    keys = np.asarray(key).astype(np.uint64)
+    keys = np.asarray(key).astype(np.uint64) & np.uint64(2 ** (LON_BITS + LAT_BITS) - 1)
     lon_index = _squeeze(keys).astype(np.float64)
     lat_index = _squeeze(keys >> np.uint64(1)).astype(np.float64)
     lon = (lon_index + 0.5) / 2.0**LON_BITS * 360.0 - 180.0

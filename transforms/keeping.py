@@ -155,7 +155,8 @@ def keep_points(
         *(np.concatenate([getattr(table, name.name) for table in tables]) for name in fields(PixelPoints))
     )
     mine = np.flatnonzero(owner.owns(points.lon, points.lat))
-    _, first = np.unique(geohash.encode(points.lon[mine], points.lat[mine]), return_index=True)
+    keys = geohash.pixel_keys(points.lon[mine], points.lat[mine], points.epsg[mine])
+    _, first = np.unique(keys, return_index=True)
     mine = mine[np.sort(first)]
     places = _Points(
         lon=points.lon[mine], lat=points.lat[mine], x_m=points.x_m[mine], y_m=points.y_m[mine], epsg=points.epsg[mine]
@@ -209,7 +210,7 @@ def _pixel_table(
         names[inside_bbox(points.lon, points.lat, bbox)] = name
     return pa.table(
         {
-            "pixel_id": geohash.encode(points.lon, points.lat),
+            "pixel_id": geohash.pixel_keys(points.lon, points.lat, points.epsg),
             "product": pa.array([product] * count, pa.string()),
             "epsg": pa.array(points.epsg, pa.int32()),
             "x_m": points.x_m,

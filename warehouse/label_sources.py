@@ -154,10 +154,10 @@ class ColumnLabels:
     def _read_file(self, path: Path) -> _LabelledRows:
         if self._product.grain == "patch":
             file = read_patch_file(path, self._product)
-            lon, lat, extra = file.footprints.lon, file.footprints.lat, file.extra
+            key, extra = geohash.encode(file.footprints.lon, file.footprints.lat), file.extra
         else:
             points, extra = read_points(path, self._product)
-            lon, lat = points.lon, points.lat
+            key = geohash.pixel_keys(points.lon, points.lat, points.epsg)
         columns = [self._settings.column, self._settings.fold_column, self._settings.group_column]
         missing = [name for name in columns if name is not None and name not in extra.column_names]
         if missing:
@@ -165,7 +165,7 @@ class ColumnLabels:
         ids = self._class_ids(extra[str(self._settings.column)], path)
         fold = _whole_numbers(extra, self._settings.fold_column).astype(np.int16)
         group = _whole_numbers(extra, self._settings.group_column).astype(np.int32)
-        return _LabelledRows(geohash.encode(lon, lat), ids, GivenSplit(fold, group))
+        return _LabelledRows(key, ids, GivenSplit(fold, group))
 
     def _class_ids(self, column: pa.ChunkedArray, path: Path) -> npt.NDArray[np.int16]:
         by_value = {value: number for number, value in enumerate(self._settings.classes.values())}

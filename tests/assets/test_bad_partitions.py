@@ -19,28 +19,18 @@ from rasterio.windows import Window
 from orchestration.cli import main
 from tests.assets.brute_force import NODATA
 from tests.tiny import (
-    clean_environment,
     copy_world,
     digest_rows,
     hidden_files,
+    quick_settings,
     replace_file,
     run_pipeline,
     stored_files,
-    tiny_settings,
-    without_evidence,
     write_settings,
 )
 
-#: Two squares north of the corner, one in each zone.
-BBOX = [101.99, 12.65, 102.01, 12.66]
+#: The two squares of `quick_settings`, on either side of the zone edge.
 WEST, EAST = "47PRQ", "48PSV"
-
-
-def write_quick_settings(folder: Path, world: Path, years: tuple[int, ...] = (2024,)) -> Path:
-    """Ingest and derive only."""
-    settings = without_evidence(tiny_settings(world)) | {"years": list(years)}
-    settings["area"]["bbox"] = BBOX
-    return write_settings(folder / "tiny.toml", settings)
 
 
 def find_cog(world: Path, zone: str = "47N", year: int = 2024) -> Path:
@@ -184,20 +174,11 @@ def failures(stderr: str) -> dict[str, str]:
     return dict(re.findall(r"^failed (\S+): (.*)$", stderr, flags=re.MULTILINE))
 
 
-@pytest.fixture(scope="module")
-def good_run(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on the undamaged world."""
-    config = write_quick_settings(tmp_path_factory.mktemp("good"), tiny_world)
-    with clean_environment():
-        assert [o for o in run_pipeline(config) if not o.ok] == []
-    return config
-
-
 @pytest.mark.usefixtures("clean_env")
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_ends_in_one_message_and_leaves_the_rest(
     name: str,
-    good_run: Path,
+    quick_run: Path,
     tiny_world: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -205,7 +186,7 @@ def test_damage_ends_in_one_message_and_leaves_the_rest(
 ) -> None:
     damage = DAMAGES[name]
     path = damage.apply(copy_world(tiny_world, tmp_path / "world"))
-    config = write_quick_settings(tmp_path, tmp_path / "world")
+    config = write_settings(tmp_path / "quick.toml", quick_settings(tmp_path / "world"))
     code, stderr = run_command(config, monkeypatch, capfd)
     assert code == 1
     found = failures(stderr)
@@ -214,7 +195,7 @@ def test_damage_ends_in_one_message_and_leaves_the_rest(
     for message in found.values():
         assert re.search(f"{re.escape(path.name)}.*{damage.message}", message), message
     assert "Traceback" not in stderr
-    warehouse, good = config.parent / "warehouse", good_run.parent / "warehouse"
+    warehouse, good = config.parent / "warehouse", quick_run.parent / "warehouse"
     stored = stored_files(warehouse)
     for shard in (WEST, EAST):
         assert (f"{damage.table}/year=2024/shard={shard}/part.parquet" in stored) == (
@@ -230,12 +211,16 @@ def test_damage_ends_in_one_message_and_leaves_the_rest(
 
 @pytest.mark.usefixtures("clean_env")
 def test_damage_after_a_good_run_keeps_the_old_partitions(
-    good_run: Path, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    quick_run: Path,
+    tiny_world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copytree(good_run.parent / "warehouse", tmp_path / "warehouse")
+    shutil.copytree(quick_run.parent / "warehouse", tmp_path / "warehouse")
     before = {name: (tmp_path / "warehouse" / name).read_bytes() for name in stored_files(tmp_path / "warehouse")}
     shorten_vectors(copy_world(tiny_world, tmp_path / "world"))
-    config = write_quick_settings(tmp_path, tmp_path / "world")
+    config = write_settings(tmp_path / "quick.toml", quick_settings(tmp_path / "world"))
     code, stderr = run_command(config, monkeypatch, capfd)
     assert code == 1
     assert "383 dimensions" in stderr
@@ -250,28 +235,27 @@ def test_damage_after_a_good_run_keeps_the_old_partitions(
 def test_a_bad_year_leaves_the_other_year_alone(tiny_world: Path, tmp_path: Path) -> None:
     world = copy_world(tiny_world, tmp_path / "world")
     replace_file(find_cog(world, year=2023), b"no raster")
-    outcomes = {o.step: o for o in run_pipeline(write_quick_settings(tmp_path, world, years=(2023, 2024)))}
+    outcomes = {
+        o.step: o
+        for o in run_pipeline(write_settings(tmp_path / "quick.toml", quick_settings(world, years=(2023, 2024))))
+    }
     assert outcomes[f"ingest[2023|{WEST}]"].problems
     assert outcomes[f"ingest[2024|{WEST}]"].ok
     assert outcomes[f"derive[2024|{WEST}]"].ok
 
 
 @pytest.mark.usefixtures("clean_env")
-@pytest.mark.xfail(
-    strict=True,
-    reason="Warehouse.shard_boxes projects a shard into every zone of the index: 48PSV reads 47N to drop all of it",
-)
 def test_a_bad_file_of_one_zone_leaves_the_shards_of_the_next_zone_alone(tiny_world: Path, tmp_path: Path) -> None:
     world = copy_world(tiny_world, tmp_path / "world")
     replace_file(find_cog(world, "47N"), b"no raster")
-    outcomes = {o.step: o for o in run_pipeline(write_quick_settings(tmp_path, world))}
+    outcomes = {o.step: o for o in run_pipeline(write_settings(tmp_path / "quick.toml", quick_settings(world)))}
     assert outcomes[f"ingest[2024|{WEST}]"].problems
     assert outcomes[f"ingest[2024|{EAST}]"].ok
 
 
 @pytest.mark.usefixtures("clean_env")
 def test_upsampling_waits_for_the_patches_of_its_neighbours(
-    good_run: Path, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick_run: Path, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import assets.patches
 
@@ -284,8 +268,8 @@ def test_upsampling_waits_for_the_patches_of_its_neighbours(
         return rows
 
     monkeypatch.setattr(assets.patches, "patch_table", fail_in_the_west)
-    run_pipeline(write_quick_settings(tmp_path, tiny_world))
+    run_pipeline(write_settings(tmp_path / "quick.toml", quick_settings(tiny_world)))
     name = f"out_pixel__eg_upsampled/year=2024/shard={EAST}/part.parquet"
     found = digest_rows(tmp_path / "warehouse")
     assert f"{PATCHES}/year=2024/shard={WEST}/part.parquet" not in found
-    assert name not in found or found[name] == digest_rows(good_run.parent / "warehouse")[name]
+    assert name not in found or found[name] == digest_rows(quick_run.parent / "warehouse")[name]

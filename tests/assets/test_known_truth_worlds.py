@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.tiny import clean_environment, run_pipeline, tiny_settings, write_settings
+from tests.conftest import Once
+from tests.tiny import run_pipeline, tiny_settings, write_settings
 from transforms.simulation.spec import FAVOUR_PATCHES, FAVOUR_PIXELS, SignalStrengths
 from warehouse.catalog import run_sql
 from warehouse.settings import load_settings
@@ -16,23 +18,26 @@ from warehouse.world import build_world
 WORLDS = {"patches": FAVOUR_PATCHES, "pixels": FAVOUR_PIXELS}
 
 
-def ask(folder: Path, strengths: SignalStrengths) -> dict[str, float]:
-    """Build a world, run everything on it, and give the primary contrast of each question."""
+def run_world(folder: Path, strengths: SignalStrengths) -> None:
+    """Build a world and run everything on it."""
     world = build_world(folder / "world", "tiny", 0, strengths=strengths).root
     settings = tiny_settings(world) | {"years": [2024]}
     settings["keep"] = {"sample": 0.03}
-    config = write_settings(folder / "tiny.toml", settings)
-    with clean_environment():
-        assert [o for o in run_pipeline(config) if not o.ok] == []
+    assert [o for o in run_pipeline(write_settings(folder / "tiny.toml", settings)) if not o.ok] == []
+
+
+def read_deltas(config: Path) -> dict[str, float]:
+    """Give the primary contrast of each question."""
     warehouse = Warehouse(load_settings(config))
     rows = run_sql(warehouse.root, warehouse.specs, warehouse.settings.compare, "select question, delta from verdicts")
     return {row["question"]: row["delta"] for row in rows.to_pylist()}
 
 
 @pytest.fixture(scope="module")
-def deltas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+def deltas(once: Once) -> dict[str, dict[str, float]]:
     """Favoured grain -> question -> arm minus native."""
-    return {name: ask(tmp_path_factory.mktemp(name), strengths) for name, strengths in WORLDS.items()}
+    folders = {name: once(f"favour-{name}", partial(run_world, strengths=WORLDS[name])) for name in WORLDS}
+    return {name: read_deltas(folder / "tiny.toml") for name, folder in folders.items()}
 
 
 def test_pooled_pixels_win_where_pixels_say_more_and_lose_where_patches_do(deltas: dict[str, dict[str, float]]) -> None:

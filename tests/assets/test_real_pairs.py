@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.conftest import Once
 from tests.tiny import PROJECT, clean_environment, run_pipeline
 from warehouse.catalog import run_sql
 from warehouse.reader import read_footer
@@ -38,33 +40,43 @@ class RealRun:
         return float(value)
 
 
-def run_example(name: str, real_data: Path, folder: Path) -> Iterator[RealRun]:
+def run_example(name: str, real_data: Path, once: Once) -> RealRun:
     """Run `examples/<name>.toml` with outputs elsewhere, by the variables that override a settings file."""
-    with clean_environment(), pytest.MonkeyPatch.context() as patch:
+    config = PROJECT / "examples" / f"{name}.toml"
+
+    def make(folder: Path) -> None:
+        with overridden(real_data, folder):
+            assert [o for o in run_pipeline(config) if not o.ok] == []
+
+    folder = once(name, make)
+    with clean_environment(), overridden(real_data, folder):
+        warehouse = Warehouse(load_settings(config))
+    assert warehouse.root == folder / "warehouse"
+    return RealRun(warehouse)
+
+
+@contextmanager
+def overridden(real_data: Path, folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ISTHMUS_REAL_DATA", str(real_data.resolve()))
         patch.setenv("ISTHMUS_WAREHOUSE__ROOT", str(folder / "warehouse"))
         patch.setenv("ISTHMUS_DAGSTER__INSTANCE", str(folder / "dagster"))
-        config = PROJECT / "examples" / f"{name}.toml"
-        outcomes = run_pipeline(config)
-        assert [o for o in outcomes if not o.ok] == []
-        warehouse = Warehouse(load_settings(config))
-        assert warehouse.root == folder / "warehouse"
-        yield RealRun(warehouse)
+        yield
 
 
 @pytest.fixture(scope="module")
-def eurosat(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRun]:
-    yield from run_example("eurosat_pairs", real_data, tmp_path_factory.mktemp("eurosat"))
+def eurosat(real_data: Path, once: Once) -> RealRun:
+    return run_example("eurosat_pairs", real_data, once)
 
 
 @pytest.fixture(scope="module")
-def slovenia(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRun]:
-    yield from run_example("slovenia_pairs", real_data, tmp_path_factory.mktemp("slovenia"))
+def slovenia(real_data: Path, once: Once) -> RealRun:
+    return run_example("slovenia_pairs", real_data, once)
 
 
 @pytest.fixture(scope="module")
-def points(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRun]:
-    yield from run_example("dynamic_world_points", real_data, tmp_path_factory.mktemp("points"))
+def points(real_data: Path, once: Once) -> RealRun:
+    return run_example("dynamic_world_points", real_data, once)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from assets.grid import plan_shards, write_spine
 from assets.patches import ingest_patches
+from assets.pixels import ingest_pixels
 from assets.release_index import observe_releases
 from tests.conftest import TinyRun
 from tests.tiny import copy_world, tiny_settings, write_settings
@@ -150,3 +152,33 @@ def test_the_spine_holds_every_lattice_place_once_and_counts_as_expected(tiny_ru
     assert {row["shard"]: row["expected_patches"] for row in expected} == {
         shard: spine["shard"].count(shard) for shard in set(spine["shard"])
     }
+
+
+@pytest.mark.parametrize("rule", ["region", "file"])
+def test_other_shard_rules_cut_the_same_whole(
+    rule: str, tiny_run: TinyRun, stored: dict[int, dict], tmp_path: Path
+) -> None:
+    settings = tiny_settings(tiny_run.world) | {"years": [YEAR]}
+    west, south, east, north = settings["area"]["bbox"]
+    settings["area"]["shard_rule"] = rule
+    if rule == "region":  # the first region owns what lies in both
+        settings["area"]["regions"] = {"left": [west, south, 102.005, north], "right": [101.99, south, east, north]}
+    warehouse = Warehouse(load_settings(write_settings(tmp_path / "tiny.toml", settings)))
+    products = warehouse.products
+    for product in products.values():
+        observe_releases(warehouse, product)
+    plan_shards(warehouse)
+    for shard in warehouse.shards():
+        write_spine(warehouse, products["eg"], PartitionKey(shard=shard.key))
+        ingest_patches(warehouse, products["eg"], PartitionKey(YEAR, shard.key))
+        if rule == "region":  # every file covers the whole of the tiny area: slow, and nothing new
+            ingest_pixels(warehouse, products["aef"], PartitionKey(YEAR, shard.key))
+    assert len(warehouse.shards()) == (2 if rule == "region" else 4)
+    tables = {"core_eg__patches": "patch_id"} | ({"core_aef__pixels": "pixel_id"} if rule == "region" else {})
+    for table, key in tables.items():
+        rows = warehouse.read_many(table, warehouse.partitions(table), [key])[key].to_pylist()
+        whole = tiny_run.warehouse.partitions(table, year=YEAR)
+        assert sorted(rows) == sorted(tiny_run.warehouse.read_many(table, whole, [key])[key].to_pylist())
+    found = warehouse.read_many("core_eg__patches", warehouse.partitions("core_eg__patches"))
+    for patch_id, vector in zip(found["patch_id"].to_pylist(), vectors(found, "embedding"), strict=True):
+        assert np.array_equal(vector, stored[patch_id]["vector"])  # who writes a row does not change it

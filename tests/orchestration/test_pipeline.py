@@ -20,10 +20,10 @@ from tests.tiny import (
     clean_environment,
     digest_rows,
     hidden_files,
+    quick_settings,
     run_pipeline,
     stored_files,
     tiny_settings,
-    without_evidence,
     write_settings,
 )
 from warehouse.writer import PartitionWriter
@@ -67,22 +67,6 @@ def unfinished_runs(config: Path) -> list[dg.DagsterRun]:
         return list(instance.get_runs(IN_PROGRESS))
 
 
-def write_quick_settings(folder: Path, world: Path) -> Path:
-    """Ingest and derive only, in two of the four squares."""
-    settings = without_evidence(tiny_settings(world)) | {"years": [2024]}
-    settings["area"]["bbox"] = [101.99, 12.65, 102.01, 12.66]
-    return write_settings(folder / "quick.toml", settings)
-
-
-@pytest.fixture(scope="module")
-def quick_run(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quick settings, run once without disturbance."""
-    config = write_quick_settings(tmp_path_factory.mktemp("quick"), tiny_world)
-    with clean_environment():
-        assert [o for o in run_pipeline(config) if not o.ok] == []
-    return config
-
-
 def test_all_steps_run_in_order_and_succeed(tiny_run: TinyRun) -> None:
     assert [(o.step, o.problems) for o in tiny_run.outcomes if not o.ok] == []
     assert [o.step.partition("[")[0] for o in tiny_run.outcomes] == STEPS
@@ -116,7 +100,7 @@ def test_run_killed_at_a_random_moment_and_restarted_gives_the_rows_of_an_undist
 def test_interrupted_run_says_how_to_go_on_and_the_same_command_does(
     tiny_world: Path, quick_run: Path, tmp_path: Path
 ) -> None:
-    config = write_quick_settings(tmp_path, tiny_world)
+    config = write_settings(tmp_path / "quick.toml", quick_settings(tiny_world))
     ended = stop_in_the_middle(config, signal.SIGINT, after=4)
     assert ended.returncode == 130
     assert "the same command" in ended.stderr

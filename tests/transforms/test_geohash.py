@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.geohash import HALF_CELL_LAT_DEG, HALF_CELL_LON_DEG, decode, encode
+from transforms.geohash import HALF_CELL_LAT_DEG, HALF_CELL_LON_DEG, decode, encode, pixel_keys
 
 BASE32 = "0123456789bcdefghjkmnpqrstuvwxyz"
 
@@ -78,3 +78,11 @@ def test_signed_integers_decode_alike() -> None:
     # Earth Genome stores int64
     keys = encode([101.9, 104.1], [12.0, 9.9])
     assert [a.tolist() for a in decode(keys.astype(np.int64))] == [a.tolist() for a in decode(keys)]
+
+
+def test_pixel_keys_tell_mirrored_pixels_of_two_zones_apart() -> None:
+    lon, lat = np.array([102.0]), np.array([12.65])  # two centres in one 0.15 m cell
+    west, east = pixel_keys(lon, lat, 32647), pixel_keys(lon, lat, 32648)
+    assert west != east
+    assert decode(west) == decode(east)
+    assert max(west[0], east[0]) < 2**56

@@ -105,7 +105,7 @@ def test_places_of_kept_pixels() -> None:
     assert ((x % 10 == 5) & (y % 10 == 5)).all()
     np.testing.assert_allclose(unproject(x, y, EPSG), [lon, lat], atol=1e-12)
     assert table["epsg"].to_pylist() == [EPSG] * 400
-    assert (table["pixel_id"].to_numpy() == geohash.encode(lon, lat)).all()
+    assert (table["pixel_id"].to_numpy() == geohash.pixel_keys(lon, lat, EPSG)).all()
     assert (table["h3_r12"].to_numpy() == h3_index.cells(lon, lat, 12)).all()
     assert (table["h3_r5"].to_numpy() == h3_index.parents(h3_index.cells(lon, lat, 12), 5)).all()
     points = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
@@ -261,7 +261,7 @@ def test_every_pixel_belongs_to_one_shard() -> None:
         lon, lat = unproject(x, y, window.epsg)
         inside = (lon >= area[0]) & (lon < area[2]) & (lat >= area[1]) & (lat < area[3])
         own_zone = utm_epsg(lon, lat) == window.epsg
-        expected.append(geohash.encode(lon, lat)[inside & own_zone])
+        expected.append(geohash.pixel_keys(lon, lat, window.epsg)[inside & own_zone])
     assert set(found.tolist()) == set(np.concatenate(expected).tolist())
     assert sum(table.num_rows > 50 for table in tables) == 4
 

@@ -79,7 +79,9 @@ def write_raster(root: Path, name: str = "a.tif") -> Path:
 
 def pixels_at(lon: list[float], lat: list[float]) -> PixelPlaces:
     x, y = project(lon, lat, EPSG)
-    return PixelPlaces(geohash.encode(lon, lat), np.array(lon), np.array(lat), np.full(len(lon), EPSG, np.int32), x, y)
+    return PixelPlaces(
+        geohash.pixel_keys(lon, lat, EPSG), np.array(lon), np.array(lat), np.full(len(lon), EPSG, np.int32), x, y
+    )
 
 
 def places_of(x_m: list[float], y_m: list[float]) -> tuple[PixelPlaces, PatchPlaces]:

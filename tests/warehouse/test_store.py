@@ -171,11 +171,15 @@ def test_index_rows_are_those_of_the_year_that_touch_the_box(warehouse: Warehous
     assert warehouse.index_rows(warehouse.products["aef"], 2020, (102.0, 12.0, 103.0, 13.0)).num_rows == 0
 
 
-def test_shards_are_read_in_every_zone_of_the_files(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize(("layout", "zones"), [("aef_cog", [32648]), ("pixel_geotiff", [32647, 32648])])
+def test_shards_are_read_in_the_zones_that_may_own_their_pixels(
+    warehouse: Warehouse, layout: str, zones: list[int]
+) -> None:
     index_rows(warehouse, epsg=[32648, 32647, 32648])
     shard = cut_mgrs((102.0, 12.5, 102.01, 12.51))[0]
-    boxes = warehouse.shard_boxes(warehouse.read("raw_aef__index"), shard)
-    assert [box.epsg for box in boxes] == [32647, 32648]
+    product = warehouse.products["aef"].model_copy(update={"layout": layout})
+    boxes = warehouse.shard_boxes(product, warehouse.read("raw_aef__index"), shard)
+    assert [box.epsg for box in boxes] == zones
     for box in boxes:
         x, y = project([102.0, 102.01], [12.5, 12.51], box.epsg)
         assert box.west - 1 <= x.min() <= x.max() <= box.east + 1
