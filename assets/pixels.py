@@ -23,7 +23,7 @@ def ingest_pixels(warehouse: Warehouse, product: Product, key: PartitionKey) -> 
     """Read and write the kept pixels that one shard owns in one year, block by block."""
     owner = warehouse.owner_rule(str(key.shard), by_zone=product.layout == "aef_cog")
     keep = warehouse.keep_rule()
-    index = warehouse.index_rows(product, key.year, owner.shard.bbox)
+    index = warehouse.shard_index(product, key.year, owner.shard)
     is_simulated = warehouse.is_simulated(index)
     provenance = warehouse.product_provenance(
         product, warehouse.source_files(index), is_simulated=is_simulated, inputs=["core_grid__shards"]
@@ -36,7 +36,7 @@ def ingest_pixels(warehouse: Warehouse, product: Product, key: PartitionKey) -> 
             quantised = product.is_quantised
             writer.write(keep_points(tables, keep, owner, product.name, quantised=quantised, is_simulated=is_simulated))
         else:
-            boxes = warehouse.shard_boxes(product, index, owner.shard)
+            boxes = warehouse.shard_boxes(index, owner.shard)
             for window in source.iter_blocks(key.require_year(), boxes, warehouse.settings.limits.block_px):
                 writer.write(keep_pixels(window, keep, owner, product.name, is_simulated=is_simulated))
     return writer.written()

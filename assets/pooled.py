@@ -6,7 +6,7 @@ Grain: patch x year. Pixels are read around the shard's border as well, so borde
 
 import dagster as dg
 
-from orchestration.partitions import SHARD_OF_PAIR, YEAR_SHARDS, read_key
+from orchestration.partitions import ALL_SHARDS_OF_YEAR, SHARD_OF_PAIR, YEAR_SHARDS, read_key
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms.pooled_rows import RasterPooling, pool_listed_pixels, pooled_table
@@ -47,11 +47,14 @@ def pool_shard(warehouse: Warehouse, product: Product, targets: Product, key: Pa
 def build_pooled_asset(product: Product, targets: Product) -> dg.AssetsDefinition:
     """Declare the pooled table of one pixel product at the patches of another product."""
     table = f"out_patch__{product.name}_pooled"
+    # a footprint may hold listed pixels that the next shard owns
+    is_listed = product.layout == "pixel_table"
+    pixels = dg.AssetDep(f"core_{product.name}__pixels", partition_mapping=ALL_SHARDS_OF_YEAR if is_listed else None)
 
     @dg.asset(
         name=table,
         deps=[
-            f"core_{product.name}__pixels",
+            pixels,
             dg.AssetDep("core_grid__patches", partition_mapping=SHARD_OF_PAIR),
         ],
         partitions_def=YEAR_SHARDS,

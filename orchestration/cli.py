@@ -196,30 +196,36 @@ def _run_pipeline(config: Path) -> None:
 
     pipeline = Pipeline(config)
     failures, done = [], 0
+    told: set[str] = set()
     try:
         with _progress() as bar:
             task = bar.add_task("starting", total=None)
             for outcome in pipeline.run(lambda step: bar.update(task, description=str(step))):
                 done += outcome.ok
                 failures += [] if outcome.ok else [outcome]
-                _tell(outcome)
+                _tell(outcome, told)
     except KeyboardInterrupt:
         _complain("interrupted", "nothing is half-written; the same command starts again", EXIT_INTERRUPTED)
     _print_verdicts(pipeline)
     out.print(f"warehouse  {pipeline.warehouse.root}")
-    out.print(f"report     {pipeline.warehouse.report_path}")
+    if pipeline.warehouse.report_path.is_file():
+        out.print(f"report     {pipeline.warehouse.report_path}")
     if failures:
         err.print(f"[red]{len(failures)} of {done + len(failures)} steps did not finish[/]; the rest is stored")
         raise typer.Exit(EXIT_FAILED)
 
 
-def _tell(outcome: Any) -> None:
-    """Print what a user should know of a step: warnings, problems, and how long the long ones took."""
+def _tell(outcome: Any, told: set[str]) -> None:
+    """Print what a user should know of a step: warnings, problems, and how long the long ones took.
+
+    One bad file can fail several shards; its message is printed once.
+    """
     for warning in outcome.warnings:
         err.print(f"[yellow]warning[/] {warning}", highlight=False, soft_wrap=True)
     for problem in outcome.problems:
         err.print(f"[red]failed[/] {outcome.step}:", end=" ", highlight=False)
-        err.print(problem, highlight=False, markup=False, soft_wrap=True)
+        err.print("as above" if problem in told else problem, highlight=False, markup=False)
+        told.add(problem)
     if outcome.skipped:
         err.print(f"[yellow]skipped[/] {outcome.step}: something that it needs failed", highlight=False)
     elif outcome.ok and outcome.seconds > _WORTH_TELLING_S:

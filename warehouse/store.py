@@ -203,15 +203,20 @@ class Warehouse:
         """Tell whether any file of index rows is simulated."""
         return any(index["is_simulated"].to_pylist())
 
-    def shard_boxes(self, product: Product, index: pa.Table, shard: Shard) -> list[UtmBox]:
-        """Give the box of a shard in each zone whose files may hold pixels that it owns.
+    def shard_index(self, product: Product, year: int | None, shard: Shard) -> pa.Table:
+        """Read the index rows of one product and year whose files may hold pixels that a shard owns.
 
-        A product that is tiled by zone is owned by zone too, so a square reads the files of its own zone only: a
+        A product that is tiled by zone is owned by zone too, so a square needs the files of its own zone only: a
         bad file across the zone edge does not spoil it.
         """
-        zones = sorted({int(epsg) for epsg in index["epsg"].to_pylist()})
+        index = self.index_rows(product, year, shard.bbox)
         if product.layout == "aef_cog" and shard.rule == "mgrs":
-            zones = [shard.epsg]
+            return index.filter(pc.field("epsg") == shard.epsg)
+        return index
+
+    def shard_boxes(self, index: pa.Table, shard: Shard) -> list[UtmBox]:
+        """Give the box of a shard in each zone that the files of an index are in."""
+        zones = sorted({int(epsg) for epsg in index["epsg"].to_pylist()})
         return [project_bbox(shard.reading_box(), epsg) for epsg in zones]
 
     def embedding_years(self, label: str, label_year: int | None) -> list[int]:

@@ -133,6 +133,11 @@ def test_footers_tell_where_rows_come_from(tiny_run: TinyRun) -> None:
     assert "produced by Google and Google DeepMind" in pixels["attribution"][0]
 
 
+def test_footers_list_only_files_that_were_read(tiny_run: TinyRun) -> None:
+    pixels = read_footer(partition_path(tiny_run.warehouse.root, "core_aef__pixels", YEAR_SHARD))
+    assert [source["path"].split("/")[:3] for source in pixels["sources"]] == [["annual", "2024", "48N"]]
+
+
 def test_simulated_worlds_say_so_in_every_table(tiny_run: TinyRun) -> None:
     paths = sorted(tiny_run.warehouse.root.rglob("*.parquet"))
     with_column = [path for path in paths if "is_simulated" in pq.read_schema(path).names]

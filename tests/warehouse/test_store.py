@@ -175,10 +175,11 @@ def test_index_rows_are_those_of_the_year_that_touch_the_box(warehouse: Warehous
 def test_shards_are_read_in_the_zones_that_may_own_their_pixels(
     warehouse: Warehouse, layout: str, zones: list[int]
 ) -> None:
-    index_rows(warehouse, epsg=[32648, 32647, 32648])
+    sides = {"west_deg": [101.0] * 3, "south_deg": [12.0] * 3, "east_deg": [103.0] * 3, "north_deg": [13.0] * 3}
+    index_rows(warehouse, epsg=[32648, 32647, 32648], year=[2024] * 3, **sides)
     shard = cut_mgrs((102.0, 12.5, 102.01, 12.51))[0]
     product = warehouse.products["aef"].model_copy(update={"layout": layout})
-    boxes = warehouse.shard_boxes(product, warehouse.read("raw_aef__index"), shard)
+    boxes = warehouse.shard_boxes(warehouse.shard_index(product, 2024, shard), shard)
     assert [box.epsg for box in boxes] == zones
     for box in boxes:
         x, y = project([102.0, 102.01], [12.5, 12.51], box.epsg)
