@@ -36,7 +36,12 @@ IN_PROGRESS = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRun
 
 def start_run(config: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "ignore", "-m", "orchestration.cli", "run", "--config", str(config)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c)
+
+
+def _heed_ctrl_c() -> None:
+    """Undo what a job in the background inherits: its shell makes it ignore SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def stop_in_the_middle(config: Path, number: signal.Signals, after: int) -> subprocess.CompletedProcess[str]:
