@@ -174,8 +174,8 @@ def test_a_broken_warehouse_fails(tmp_path, name):
     break_world(tmp_path)
     result = run(tmp_path, name)
     assert result.n_failing == n_failing, result.sample.to_pylist()
-    first = result.sample.to_pylist()[0]
-    assert {key: first[key] for key in expected} == expected
+    # SQL promises no order among failing rows
+    assert expected in [{key: row[key] for key in expected} for row in result.sample.to_pylist()]
 
 
 def test_evidence_above_simulated_inputs_must_say_so(tmp_path):
