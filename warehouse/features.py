@@ -17,7 +17,8 @@ from transforms.evidence_units import UnitKind, Units, units_from_labels
 from transforms.places import PixelPlaces
 from transforms.pooling import features as pooled_features
 from transforms.pooling_operators import POOLING_OPERATORS
-from transforms.upsampled_rows import PatchField, upsample_places
+from transforms.upsampled_rows import PatchField
+from transforms.upsampling import BilinearUpsampler, NearestUpsampler
 from warehouse.fields import read_patch_field, read_pixel_vectors
 from warehouse.reader import vectors
 from warehouse.store import Warehouse
@@ -94,14 +95,11 @@ def read_field(warehouse: Warehouse, year: int) -> PatchField:
     return read_patch_field(warehouse, product, year)
 
 
-def window_features(arm: str, native: FloatMatrix, field: PatchField | None, places: PixelPlaces) -> FloatMatrix | None:
-    """Give the features of an arm at window pixels; None for arms that are not mapped."""
-    if arm == "native_pixel":
-        return native
-    if field is None or arm not in ("upsampled_bilinear", "upsampled_nearest"):
-        return None
-    found = upsample_places(field, places)
-    return found.vectors if arm == "upsampled_bilinear" else take_or(field.vectors, found.nearest, np.nan)
+def map_upsampler(arm: str) -> BilinearUpsampler | NearestUpsampler | None:
+    """Give the unfitted upsampler of an arm whose held-out predictions are mapped; None for other arms."""
+    if arm == "upsampled_bilinear":
+        return BilinearUpsampler()
+    return NearestUpsampler() if arm == "upsampled_nearest" else None
 
 
 def _is_sampled(warehouse: Warehouse, ids: Ids, year: int) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from transforms.blocks import assign_blocks
 from transforms.evaluation import CellOutcome
 from transforms.evidence_units import fold_of_blocks
 from transforms.folds import FoldPlan, Scheme
-from warehouse.features import read_field, read_window, window_features
+from warehouse.features import map_upsampler, read_field, read_window
 from warehouse.store import Warehouse, evaluate_settings
 
 #: Window pixels predicted at once; bounds memory at full patch width.
@@ -30,19 +30,24 @@ def predict_window(
         where folds are not blocks.
     """
     settings = evaluate_settings(warehouse)
-    if scheme != "block" or not warehouse.settings.keep.windows:
+    upsampler = map_upsampler(arm)
+    is_mapped = arm == "native_pixel" or upsampler is not None
+    if scheme != "block" or not warehouse.settings.keep.windows or not is_mapped:
         return None
     places, windows, native = read_window(warehouse, year)
-    field = read_field(warehouse, year) if warehouse.patch_product is not None else None
+    field = read_field(warehouse, year) if upsampler is not None else None
+    if upsampler is not None and field is not None:
+        upsampler.fit(field.rows(), field.vectors)
     fold_by_block = fold_of_blocks(plan)
     blocks = assign_blocks(places.lon, places.lat, settings.block_edge_m)
     folds = np.array([fold_by_block.get(int(block), -1) for block in blocks])
     pred = np.full(len(places), -1, np.int16)
     for start in range(0, len(places), _PIXELS_AT_ONCE):
         part = np.arange(start, min(start + _PIXELS_AT_ONCE, len(places)))
-        values = window_features(arm, native[part], field, places.take(part))
-        if values is None:
-            return None
+        if upsampler is not None and field is not None:
+            values = upsampler.transform(*field.coordinates(places.take(part)))
+        else:
+            values = native[part]
         usable = np.isfinite(values).all(axis=1)
         for item in outcome.folds:
             mine = usable & (folds[part] == item.fold)
