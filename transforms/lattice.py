@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,6 @@ PATCH_SIDE_M = 320.0
 #: Number of rows from pole to pole, and their height.
 N_ROWS = 62_618
 ROW_HEIGHT_DEG = 180.0 / N_ROWS
-
-LatticeName = Literal["primary", "secondary"]
 
 
 @dataclass(frozen=True)

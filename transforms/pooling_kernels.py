@@ -25,7 +25,6 @@ _HALF = ONE >> 1
 
 #: Columns of a span.
 FULL0, FULL1, FIRST, FIRST_SHARE, FIRST_INSIDE, LAST, LAST_SHARE, LAST_INSIDE = range(8)
-SPAN_FIELDS = 8
 
 Int64Array = npt.NDArray[np.int64]
 UInt8Array = npt.NDArray[np.uint8]
