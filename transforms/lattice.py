@@ -2,7 +2,7 @@
 
 Rows have their own column counts and phases, so this is never a 2-D array: interpolate along rows, then
 between rows. Belongs here: enumeration, recovery of (lattice, row, column) from a point. Does not: footprints
-(`transforms/utm.py`), ids (`transforms/geohash.py`), interpolation (`transforms/upsampling.py`).
+(`transforms/utm.py`), ids (`transforms/geohash.py`), interpolation (`transforms/upsampling/`).
 """
 
 from __future__ import annotations

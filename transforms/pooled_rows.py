@@ -1,7 +1,7 @@
 """Pooling of a shard: one pooler per UTM zone, and the rows of `out_patch__{product}_pooled`.
 
 Belongs here: dealing footprints and windows to poolers, Arrow columns. Does not: the arithmetic of pooling
-(`transforms/pooling.py`), reading.
+(`transforms/pooling/`), reading.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import shapely
 
 from transforms.keeping import vector_array
 from transforms.places import PatchPlaces, cluster_boxes, footprint_polygons
-from transforms.pooling import PatchPooler, PooledPatches, pool_points
+from transforms.pooling.operators import PooledPatches
+from transforms.pooling.points import pool_points
+from transforms.pooling.pooler import PatchPooler
 from transforms.utm import UtmBox
 from transforms.windows import PixelWindow
 

@@ -1,7 +1,7 @@
 """Upsampling of a shard: the field of patches around it, and the rows of `out_pixel__{product}_upsampled`.
 
 Belongs here: choosing the coordinates in which a product's patches form rows, Arrow columns. Does not: the
-arithmetic of interpolation (`transforms/upsampling.py`), reading.
+arithmetic of interpolation (`transforms/upsampling/`), reading.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from transforms.alignment import take_or
 from transforms.errors import LatticeError
 from transforms.keeping import vector_array
 from transforms.places import PatchPlaces, PixelPlaces
-from transforms.upsampling import RowLattice, bilinear_weights, eg_rows, grid_rows, interpolate, nearest_index
+from transforms.upsampling.bilinear import bilinear_weights, interpolate
+from transforms.upsampling.nearest import nearest_index
+from transforms.upsampling.rows import RowLattice, eg_rows, grid_rows
 from transforms.utm import project
 
 FloatArray = npt.NDArray[np.float64]

@@ -15,10 +15,11 @@ import pyarrow as pa
 from transforms.alignment import match_keys, take_or
 from transforms.evidence_units import UnitKind, Units, units_from_labels
 from transforms.places import PixelPlaces
-from transforms.pooling import features as pooled_features
-from transforms.pooling_operators import POOLING_OPERATORS
+from transforms.pooling.operators import POOLING_OPERATORS
+from transforms.pooling.operators import features as pooled_features
 from transforms.upsampled_rows import PatchField
-from transforms.upsampling import BilinearUpsampler, NearestUpsampler
+from transforms.upsampling.bilinear import BilinearUpsampler
+from transforms.upsampling.nearest import NearestUpsampler
 from warehouse.fields import read_patch_field, read_pixel_vectors
 from warehouse.reader import vectors
 from warehouse.store import Warehouse

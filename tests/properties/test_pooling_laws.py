@@ -9,7 +9,8 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.pooling import PatchPooler, pool_points
+from transforms.pooling.points import pool_points
+from transforms.pooling.pooler import PatchPooler
 from transforms.quantization import dequantize
 from transforms.windows import PixelWindow
 

@@ -8,7 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from transforms import lattice
-from transforms.upsampling import UPSAMPLERS, BilinearUpsampler, bilinear_weights, eg_rows, grid_rows
+from transforms.upsampling.bilinear import BilinearUpsampler, bilinear_weights
+from transforms.upsampling.operators import UPSAMPLERS
+from transforms.upsampling.rows import eg_rows, grid_rows
 
 seeds = st.integers(0, 2**32 - 1)
 latitudes = st.floats(-70, 70)

@@ -11,17 +11,9 @@ from exactextract import exact_extract
 from exactextract.raster import NumPyRasterSource
 
 from transforms.errors import IsthmusError, ShapeError
-from transforms.pooling import (
-    POOLING_OPERATORS,
-    CrsMismatchError,
-    PatchPooler,
-    PooledPatches,
-    UnknownOperatorError,
-    WindowError,
-    features,
-    pool_points,
-    stats_vector,
-)
+from transforms.pooling.operators import POOLING_OPERATORS, PooledPatches, UnknownOperatorError, features, stats_vector
+from transforms.pooling.points import pool_points
+from transforms.pooling.pooler import CrsMismatchError, PatchPooler, WindowError
 from transforms.quantization import dequantize
 from transforms.windows import PixelWindow
 

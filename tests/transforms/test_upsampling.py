@@ -9,16 +9,10 @@ from scipy.ndimage import map_coordinates
 
 from transforms import lattice
 from transforms.errors import LatticeError, ShapeError
-from transforms.upsampling import (
-    UPSAMPLERS,
-    BilinearUpsampler,
-    NearestUpsampler,
-    bilinear_weights,
-    eg_rows,
-    grid_rows,
-    interpolate,
-    nearest_index,
-)
+from transforms.upsampling.bilinear import BilinearUpsampler, bilinear_weights, interpolate
+from transforms.upsampling.nearest import NearestUpsampler, nearest_index
+from transforms.upsampling.operators import UPSAMPLERS
+from transforms.upsampling.rows import eg_rows, grid_rows
 
 LATITUDES = [0.0, 12.6, 52.0, -33.0]
 M_PER_DEG = np.radians(1.0) * lattice.EARTH_RADIUS_M

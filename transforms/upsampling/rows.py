@@ -1,7 +1,7 @@
 """Patches as rows: the one form in which upsampling sees any patch lattice.
 
 Belongs here: `RowLattice` and its builders for the Earth Genome lattice and for regular grids. Does not:
-enumeration of lattices (`transforms/lattice.py`), weights (`transforms/upsampling.py`).
+enumeration of lattices (`transforms/lattice.py`), weights (`bilinear.py`).
 
 Rows have their own column counts and phases, so interpolation goes along rows, then between them. `u` runs
 along rows and `v` across them: longitude and latitude in degrees, or x and y in metres of one UTM zone.

@@ -1,8 +1,8 @@
-"""Pooling: pixel vectors to one vector per patch.
+"""Pooling of raster windows: pixel vectors to one vector per axis-parallel patch box.
 
-Belongs here: exact area shares of axis-parallel boxes, running sums over windows, pooled statistics, the
-registry of pooling operators. Does not: footprints (`transforms/utm.py`), which windows to read and when
-(`warehouse/sources`), compiled loops (`transforms/pooling_kernels.py`).
+Belongs here: exact area shares of boxes, running sums over windows, pooled statistics. Does not: the registry
+of operators (`operators.py`), footprints (`transforms/utm.py`), which windows to read and when
+(`warehouse/sources`), compiled loops (`kernels.py`).
 
 Rules, stated once:
 
@@ -19,36 +19,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from transforms import pooling_kernels as kernels
 from transforms.errors import IsthmusError, ShapeError
-from transforms.pooling_operators import (
-    POOLING_OPERATORS,
-    PooledPatches,
-    PoolingOperator,
-    UnknownOperatorError,
-    empty_columns,
-    features,
-    fill_columns,
-    stats_vector,
-)
-from transforms.pooling_sums import CodeSums, FloatSums, place_boxes
+from transforms.pooling import kernels
+from transforms.pooling.operators import PooledPatches, empty_columns, fill_columns
+from transforms.pooling.sums import CodeSums, FloatSums, place_boxes
 from transforms.windows import PixelWindow
 
-__all__ = [
-    "MAX_BOX_PIXELS",
-    "POOLING_OPERATORS",
-    "CrsMismatchError",
-    "PatchPooler",
-    "PooledPatches",
-    "PoolingOperator",
-    "UnknownOperatorError",
-    "WindowError",
-    "features",
-    "pool_points",
-    "stats_vector",
-]
-
-Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
@@ -254,44 +230,6 @@ class PatchPooler:
             )
 
 
-def pool_points(vectors: Float32Array, patch_index: Int64Array, n_patches: int, min_count: int = 1) -> PooledPatches:
-    """Pool listed pixels, each with weight 1: the table form, where no raster is at hand.
-
-    Args:
-        vectors: float32 (m, d); a point with any NaN is nodata.
-        patch_index: int64 (m,), patch of each point in any order; -1 = in no patch.
-        n_patches: rows of the result.
-        min_count: least number of valid points of a patch that gets vectors, at least 1.
-
-    Returns:
-        One row per patch; `valid_fraction` is the share of its points that are valid (0 where it has none).
-
-    Raises:
-        ShapeError: shapes do not agree, an index is outside [-1, n_patches), or `min_count` is below 1.
-    """
-    vectors = np.asarray(vectors, np.float32)
-    index = np.asarray(patch_index, np.int64)
-    _check_points(vectors, index, n_patches, min_count)
-    owned = index >= 0
-    is_valid = owned & ~np.isnan(vectors).any(axis=1)
-    points = np.bincount(index[owned], minlength=n_patches)
-    count = np.bincount(index[is_valid], minlength=n_patches)
-    columns = empty_columns(n_patches, vectors.shape[1])
-    columns["valid_fraction"][:] = count / np.maximum(points, 1)
-    kept = np.flatnonzero(is_valid)
-    kept = kept[count[index[kept]] >= min_count]
-    if len(kept):
-        kept = kept[np.argsort(index[kept], kind="stable")]
-        patches, start = np.unique(index[kept], return_index=True)
-        x = vectors[kept].astype(np.float64)
-        mean = np.add.reduceat(x, start) / count[patches, None]
-        residual = x - np.repeat(mean, count[patches], axis=0)
-        variance = np.add.reduceat(residual**2, start) / count[patches, None]
-        low, high = np.minimum.reduceat(x, start), np.maximum.reduceat(x, start)
-        fill_columns(columns, patches, mean, variance, low, high)
-    return PooledPatches(**columns, n_pixels=count.astype(np.int32))
-
-
 def _has_unmarked_nodata(window: PixelWindow) -> bool:
     if window.values.dtype == np.int8:
         valid = np.ascontiguousarray(window.valid, np.uint8)
@@ -310,22 +248,3 @@ def _check_boxes(boxes: Float64Array) -> None:
             "finite west < east and south < north",
             f"{len(bad)} such boxes. Drop them or mend their footprints.",
         )
-
-
-def _check_points(vectors: Float32Array, index: Int64Array, n_patches: int, min_count: int) -> None:
-    if vectors.ndim != 2 or index.shape != (len(vectors),):
-        raise ShapeError(
-            "points to pool",
-            f"vectors {vectors.shape}, patch_index {index.shape}",
-            "(m, d) and (m,)",
-            "One patch each.",
-        )
-    if len(index) and (index.min() < -1 or index.max() >= n_patches):
-        raise ShapeError(
-            "patch_index",
-            f"values from {index.min()} to {index.max()}",
-            f"-1 (no patch) to {n_patches - 1}",
-            "Was the index made for another patch table?",
-        )
-    if min_count < 1:
-        raise ShapeError("min_count", min_count, "at least 1", "A patch without points has no mean.")

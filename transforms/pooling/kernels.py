@@ -1,6 +1,6 @@
 """Compiled loops of pooling: exact integer sums of int8 codes, float64 sums of floats.
 
-Belongs here: numba loops over one window. Does not: geometry (`transforms/pooling_sums.py` turns boxes into
+Belongs here: numba loops over one window. Does not: geometry (`sums.py` turns boxes into
 spans), checks, results. All loops release the GIL and run on one thread.
 
 A *span* is one axis of one box inside one window, an int64 row of `SPAN_FIELDS` numbers: the pixels

@@ -1,7 +1,7 @@
 """What pooling yields: the pooled columns of patches, and the operators that join them to features.
 
 Belongs here: `PooledPatches`, the registry of pooling operators, `features`. Does not: how sums are made
-(`transforms/pooling.py`), probes that use the features.
+(`pooler.py`), probes that use the features.
 """
 
 from __future__ import annotations

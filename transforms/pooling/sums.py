@@ -1,8 +1,8 @@
 """Running sums of pooling: where boxes lie in a window, and what is added up for them.
 
 Belongs here: spans of boxes in 2^-16 pixels, integer sums of codes and float64 sums of floats, moments from
-sums. Does not: checks and bookkeeping per patch (`transforms/pooling.py`), compiled loops
-(`transforms/pooling_kernels.py`).
+sums. Does not: checks and bookkeeping per patch (`pooler.py`), compiled loops
+(`kernels.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from transforms import pooling_kernels as kernels
+from transforms.pooling import kernels
 from transforms.quantization import DIVISOR, MAX_CODE, dequantize
 from transforms.windows import PixelWindow
 
@@ -28,7 +28,7 @@ class WindowBoxes:
 
     Attributes:
         target: int64 (n,), row of each box in the running sums.
-        rows: int64 (n, 8) spans along y (layout: `transforms/pooling_kernels.py`).
+        rows: int64 (n, 8) spans along y (layout: `kernels.py`).
         cols: int64 (n, 8) spans along x.
         valid: uint8 (height, width), 1 = valid pixel.
         weight: int64 (n,), valid shared area in 2^-16 pixels.
@@ -81,7 +81,7 @@ def place_boxes(boxes: Float64Array, target: Int64Array, window: PixelWindow) ->
 
 
 def _box_spans(boxes: Float64Array, window: PixelWindow) -> tuple[Int64Array, Int64Array]:
-    """Give spans of boxes along y and along x of a window (layout: `transforms/pooling_kernels.py`)."""
+    """Give spans of boxes along y and along x of a window (layout: `kernels.py`)."""
     height, width = window.valid.shape
     affine = window.affine
     left, right = (_to_shares(boxes[:, side] - affine.c, affine.a, width) for side in (0, 2))

@@ -1,7 +1,7 @@
 """Compiled loops of upsampling: bilinear weights on rows with phases, and weighted sums of patch vectors.
 
-Belongs here: numba loops. Does not: checks, geometry (`transforms/lattice_rows.py`), the operators
-(`transforms/upsampling.py`). All loops release the GIL and run on one thread.
+Belongs here: numba loops. Does not: checks, geometry (`rows.py`), the operators
+(the operators' modules). All loops release the GIL and run on one thread.
 """
 
 from __future__ import annotations

@@ -1,0 +1,157 @@
+"""Bilinear interpolation of patch vectors, along rows, then between them.
+
+Belongs here: bilinear weights and the bilinear upsampler. Does not: lattices as rows (`rows.py`), which points to
+sample, compiled loops (`kernels.py`).
+
+Rules, stated once:
+
+* Bilinear goes along rows, then between them, because rows have their own phases. Where two lattices cover
+  the ground, each is interpolated and each has half the weight.
+* Neighbours are cells or rows at most 1.5 pitches apart. A missing neighbour (coast, gap, border, patch
+  without a vector) is left out and the other weights are renormalised; `support` is their sum before that.
+  Below `min_support` there is no vector: NaN, never zeros.
+* On a single full lattice that makes the outer half patch take the value of the border (support 1/2 at an
+  edge, 1/4 at a corner). Where only one of two lattices reaches, support is half of that.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from transforms.errors import ShapeError
+from transforms.upsampling import kernels
+from transforms.upsampling.inputs import as_points, as_vectors, is_complete
+from transforms.upsampling.rows import RowLattice
+
+Float32Array = npt.NDArray[np.float32]
+Int32Array = npt.NDArray[np.int32]
+
+#: Least support of a point that gets a vector: the corner of a patch at the corner of one lattice.
+MIN_SUPPORT = 0.25
+
+
+def bilinear_weights(
+    rows: RowLattice, points_u: npt.ArrayLike, points_v: npt.ArrayLike, min_support: float = MIN_SUPPORT
+) -> tuple[Int32Array, Float32Array, Float32Array]:
+    """Give the patches around points and their bilinear weights.
+
+    Args:
+        rows: the lattice.
+        points_u: (m,) in the units of `rows`: longitude or x.
+        points_v: (m,) latitude or y.
+        min_support: least sum of the weights of patches that exist, in (0, 1].
+
+    Returns:
+        (index int32 (m, k), weight float32 (m, k), support float32 (m,)) with k = 4 a lattice. Weights sum to
+        1; they are all 0 where `support` is below `min_support`. Missing neighbours: index -1, weight 0.
+
+    Raises:
+        ShapeError: u and v differ in length or are not finite, or `min_support` is out of range.
+    """
+    if not 0.0 < min_support <= 1.0:
+        raise ShapeError("min_support", min_support, "a share in (0, 1]", f"Set it to {MIN_SUPPORT}, the default.")
+    u, v = as_points(points_u, points_v)
+    slots = 4 * rows.n_lattices
+    index = np.full((len(u), slots), -1, np.int32)
+    weight = np.zeros((len(u), slots), np.float32)
+    support = np.empty(len(u), np.float32)
+    kernels.weigh_neighbours(
+        rows.along(u),
+        v,
+        rows.patch,
+        rows.u,
+        rows.row_start,
+        rows.row_v,
+        rows.row_pitch_u,
+        rows.lattice_start,
+        rows.pitch_v,
+        index,
+        weight,
+        support,
+    )
+    # weights are float32: a corner's exact quarter must not fail by one rounding
+    has_support = support >= min_support - 1e-6
+    weight *= np.where(has_support, 1.0 / np.where(has_support, support, 1.0), 0.0).astype(np.float32)[:, None]
+    return index, weight, support
+
+
+def interpolate(vectors: Float32Array, index: Int32Array, weight: Float32Array) -> Float32Array:
+    """Give weighted sums of patch vectors.
+
+    Args:
+        vectors: float32 (n, d).
+        index: int32 (m, k), patch numbers; slots with weight 0 are not read.
+        weight: float32 (m, k).
+
+    Returns:
+        float32 (m, d); NaN where all weights are 0. A NaN vector with weight makes NaN: leave such patches
+        out of the lattice (`RowLattice.keep`).
+
+    Raises:
+        ShapeError: shapes do not agree, or a weighted index is outside the vectors.
+    """
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    if vectors.ndim != 2 or index.ndim != 2 or index.shape != weight.shape:
+        raise ShapeError(
+            "interpolation",
+            f"vectors {vectors.shape}, index {index.shape}, weight {weight.shape}",
+            "(n, d), (m, k), (m, k)",
+            "Take index and weight from one call of bilinear_weights.",
+        )
+    if index.size and (index.max() >= len(vectors) or (weight[index < 0] != 0).any()):
+        raise ShapeError(
+            "patch index",
+            f"up to {index.max()}",
+            f"0 to {len(vectors) - 1}",
+            "Was the lattice built from this table?",
+        )
+    out = np.empty((len(index), vectors.shape[1]), np.float32)
+    kernels.interpolate_vectors(vectors, index, weight, out)
+    return out
+
+
+class BilinearUpsampler(BaseEstimator):
+    """Bilinear interpolation along rows, then between them.
+
+    Args:
+        min_support: see `bilinear_weights`.
+    """
+
+    def __init__(self, min_support: float = MIN_SUPPORT) -> None:
+        self.min_support = min_support
+
+    def fit(self, rows: RowLattice, vectors: Float32Array) -> Self:
+        """Take the patches; those with any NaN count as missing.
+
+        Args:
+            rows: the lattice of the patches.
+            vectors: float32 (n, d), in the order that the lattice was built from.
+
+        Returns:
+            The upsampler.
+
+        Raises:
+            ShapeError: `vectors` do not match the lattice.
+        """
+        self.vectors_ = as_vectors(rows, vectors)
+        self.rows_ = rows.keep(is_complete(self.vectors_))
+        return self
+
+    def transform(self, points_u: npt.ArrayLike, points_v: npt.ArrayLike) -> Float32Array:
+        """Give vectors at points.
+
+        Args:
+            points_u: (m,), longitude or x as in the lattice.
+            points_v: (m,), latitude or y.
+
+        Returns:
+            float32 (m, d); NaN where support is too small.
+        """
+        check_is_fitted(self)
+        index, weight, _ = bilinear_weights(self.rows_, points_u, points_v, self.min_support)
+        return interpolate(self.vectors_, index, weight)
