@@ -27,6 +27,7 @@ from transforms.errors import ShapeError
 from transforms.upsampling import kernels
 from transforms.upsampling.inputs import as_points, as_vectors, is_complete
 from transforms.upsampling.rows import RowLattice
+from transforms.upsampling.training import TrainingData
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -125,12 +126,13 @@ class BilinearUpsampler(BaseEstimator):
     def __init__(self, min_support: float = MIN_SUPPORT) -> None:
         self.min_support = min_support
 
-    def fit(self, rows: RowLattice, vectors: Float32Array) -> Self:
+    def fit(self, rows: RowLattice, vectors: Float32Array, training: TrainingData | None = None) -> Self:
         """Take the patches; those with any NaN count as missing.
 
         Args:
             rows: the lattice of the patches.
             vectors: float32 (n, d), in the order that the lattice was built from.
+            training: not used.
 
         Returns:
             The upsampler.
@@ -142,12 +144,15 @@ class BilinearUpsampler(BaseEstimator):
         self.rows_ = rows.keep(is_complete(self.vectors_))
         return self
 
-    def transform(self, points_u: npt.ArrayLike, points_v: npt.ArrayLike) -> Float32Array:
+    def transform(
+        self, points_u: npt.ArrayLike, points_v: npt.ArrayLike, guide: Float32Array | None = None
+    ) -> Float32Array:
         """Give vectors at points.
 
         Args:
             points_u: (m,), longitude or x as in the lattice.
             points_v: (m,), latitude or y.
+            guide: not used.
 
         Returns:
             float32 (m, d); NaN where support is too small.

@@ -17,6 +17,7 @@ from transforms.lattice import EARTH_RADIUS_M
 from transforms.upsampling.bilinear import interpolate
 from transforms.upsampling.inputs import as_points, as_vectors, is_complete
 from transforms.upsampling.rows import RowLattice
+from transforms.upsampling.training import TrainingData
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -59,12 +60,13 @@ class NearestUpsampler(BaseEstimator):
     def __init__(self, max_distance_m: float | None = None) -> None:
         self.max_distance_m = max_distance_m
 
-    def fit(self, rows: RowLattice, vectors: Float32Array) -> Self:
+    def fit(self, rows: RowLattice, vectors: Float32Array, training: TrainingData | None = None) -> Self:
         """Take the patches; those with any NaN count as missing.
 
         Args:
             rows: the lattice of the patches.
             vectors: float32 (n, d), in the order that the lattice was built from.
+            training: not used.
 
         Returns:
             The upsampler.
@@ -77,12 +79,15 @@ class NearestUpsampler(BaseEstimator):
         self.tree_ = _build_tree(self.rows_)
         return self
 
-    def transform(self, points_u: npt.ArrayLike, points_v: npt.ArrayLike) -> Float32Array:
+    def transform(
+        self, points_u: npt.ArrayLike, points_v: npt.ArrayLike, guide: Float32Array | None = None
+    ) -> Float32Array:
         """Give vectors at points.
 
         Args:
             points_u: (m,), longitude or x as in the lattice.
             points_v: (m,), latitude or y.
+            guide: not used.
 
         Returns:
             float32 (m, d); NaN where no patch is near enough.
