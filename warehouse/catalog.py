@@ -31,7 +31,7 @@ from warehouse.errors import StoredTableError
 from warehouse.layout import PART_FILE
 from warehouse.products import Product, load_registry
 from warehouse.schemas import TableSpec, build_specs
-from warehouse.settings import CompareSettings
+from warehouse.sections import CompareSettings
 from warehouse.sql_files import Fragment, Identifier, Text, compose, list_sql, read_sql
 from warehouse.writer import stored_schema
 

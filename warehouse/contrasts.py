@@ -17,7 +17,7 @@ from transforms.evaluation import fill_columns, stack_confusions
 from transforms.folds import Scheme
 from transforms.inference import contrast_arms, holm
 from transforms.metrics import METRICS
-from warehouse.settings import EvaluateSettings
+from warehouse.sections import EvaluateSettings
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
 
 

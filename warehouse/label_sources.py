@@ -23,7 +23,7 @@ from transforms.labels import PatchLabels, summarize_patches
 from transforms.places import PatchPlaces, PixelPlaces
 from warehouse.errors import MissingColumnsError, SourceFormatError
 from warehouse.provenance import Provenance, SourceFile
-from warehouse.settings import LabelSettings
+from warehouse.sections import LabelSettings
 from warehouse.sources.files import is_simulated_glob, stat_file
 from warehouse.sources.label_geotiff import LabelRaster
 from warehouse.sources.patch_geoparquet import read_patch_file

@@ -28,7 +28,8 @@ from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
 from warehouse.products import Product, find_product
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
 from warehouse.schemas import TableSpec, build_specs
-from warehouse.settings import EvaluateSettings, LabelSettings, Settings, SourceSettings, Task
+from warehouse.sections import EvaluateSettings, LabelSettings, SourceSettings, Task
+from warehouse.settings import Settings
 from warehouse.sources.files import is_simulated_glob
 
 

@@ -14,7 +14,7 @@ import shapely
 
 from warehouse.products import Product, load_registry
 from warehouse.schemas import TableSpec, build_specs
-from warehouse.settings import CompareSettings
+from warehouse.sections import CompareSettings
 from warehouse.writer import stored_schema
 
 PAIR = CompareSettings(pixels="aef", patches="eg")

@@ -16,7 +16,7 @@ from warehouse.errors import StoredTableError
 from warehouse.json_rows import json_rows
 from warehouse.products import load_registry
 from warehouse.schemas import build_specs
-from warehouse.settings import CompareSettings
+from warehouse.sections import CompareSettings
 from warehouse.sql_files import Identifier, SqlFileMissingError, Text, list_sql, read_sql
 
 RNG_SEED = 5

@@ -16,7 +16,7 @@ from transforms.inference import contrast_arms, holm
 from transforms.metrics import mean_iou, overall_accuracy
 from warehouse.contrasts import answering_scheme, diagnostic_note, make_contrasts
 from warehouse.layout import ALL
-from warehouse.settings import EvaluateSettings, LimitSettings
+from warehouse.sections import EvaluateSettings, LimitSettings
 from warehouse.store import Warehouse
 
 YEAR = 2024

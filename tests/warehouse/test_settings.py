@@ -7,7 +7,7 @@ import pytest
 
 from transforms.errors import IsthmusError
 from warehouse.errors import SettingsError
-from warehouse.settings import (
+from warehouse.sections import (
     AreaSettings,
     CompareSettings,
     EvaluateSettings,
@@ -15,10 +15,9 @@ from warehouse.settings import (
     KeepWindow,
     LabelSettings,
     LimitSettings,
-    Settings,
     SourceSettings,
-    load_settings,
 )
+from warehouse.settings import Settings, load_settings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 BASE = """

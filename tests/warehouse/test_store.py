@@ -15,7 +15,8 @@ from transforms.utm import project
 from warehouse.errors import DiskSpaceError, PartitionMissingError, SourceMissingError
 from warehouse.layout import ALL, PartitionKey
 from warehouse.provenance import SourceFile
-from warehouse.settings import AreaSettings, CompareSettings, LabelSettings, LimitSettings, Settings
+from warehouse.sections import AreaSettings, CompareSettings, LabelSettings, LimitSettings
+from warehouse.settings import Settings
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
 
 KEYS = [PartitionKey(2023, "47PQQ"), PartitionKey(2024, "47PQQ"), PartitionKey(2024, "48PSV")]

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from warehouse.errors import SourceFormatError
 from warehouse.products import Product
-from warehouse.settings import SourceSettings
+from warehouse.sections import SourceSettings
 from warehouse.sources.aef_cog import AefCogSource
 from warehouse.sources.pixel_geotiff import PixelGeotiffSource
 from warehouse.sources.pixel_table import PixelTableSource

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from transforms.utm import UtmBox
 from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
-from warehouse.settings import SourceSettings
+from warehouse.sections import SourceSettings
 from warehouse.sources.bounds import SIDES, box_columns, touches, utm_bounds
 from warehouse.sources.files import parquet_errors, stat_file
 from warehouse.sources.rasters import open_raster, read_header

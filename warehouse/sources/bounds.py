@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.utm import UtmBox, transformer
-from warehouse.settings import Bbox
+from warehouse.sections import Bbox
 
 SIDES = ("west", "south", "east", "north")
 _DENSIFY = 21

@@ -27,7 +27,7 @@ from transforms.sentinel2 import sentinel2_tile_epsg
 from transforms.utm import mgrs_squares
 from warehouse.errors import MissingColumnsError, SourceContentError, SourceFormatError
 from warehouse.products import Product
-from warehouse.settings import Bbox
+from warehouse.sections import Bbox
 from warehouse.sources.files import parquet_errors
 from warehouse.sources.geometries import Geometries, find_geometry_column, read_geometries
 from warehouse.sources.vectors import FloatMatrix, stack_list_column

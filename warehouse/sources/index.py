@@ -24,7 +24,7 @@ from transforms.sentinel2 import sentinel2_tile_box
 from warehouse.errors import SourceMissingError
 from warehouse.products import Layout, Product
 from warehouse.schemas import build_specs
-from warehouse.settings import Bbox, SourceSettings
+from warehouse.sections import Bbox, SourceSettings
 from warehouse.sources.aef_index import list_aef_files
 from warehouse.sources.bounds import box_columns, span_columns, touches
 from warehouse.sources.files import is_simulated_root, list_files, stat_file

@@ -19,7 +19,7 @@ from transforms.places import PatchPlaces, TileCover
 from transforms.sentinel2 import sentinel2_tile_box
 from transforms.shards import Bbox
 from warehouse.products import Product
-from warehouse.settings import SourceSettings
+from warehouse.sections import SourceSettings
 from warehouse.sources.eg_geoparquet import read_patches, resolve_duplicates
 from warehouse.sources.patch_geoparquet import PatchFile, read_patch_file
 

@@ -8,7 +8,7 @@ import pytest
 from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
 from warehouse.schemas import build_specs
-from warehouse.settings import SourceSettings
+from warehouse.sections import SourceSettings
 from warehouse.sources.index import parse_eg_name, read_index
 
 PATH = "annual/2024/48N/x0abc-0000000000-0000000000.tiff"

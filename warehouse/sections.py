@@ -1,0 +1,278 @@
+"""The sections of a settings file: what a user may set, and its limits.
+
+Belongs here: one model per table of the file. Does not: reading files, references between sections (`settings.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from transforms.errors import ShapeError
+from transforms.pooling.operators import POOLING_OPERATORS, UnknownOperatorError
+from transforms.pooling.pixels import PoolingParameters
+from transforms.upsampling.operators import UnknownUpsamplerError, find_upsampler
+from warehouse.layout import check_shard_key
+
+ShardRule = Literal["mgrs", "region", "file"]
+Scheme = Literal["block", "random", "given", "region"]
+Task = Literal["T1", "T5"]
+Bbox = tuple[float, float, float, float]
+#: Part of table names.
+SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_region(name: str) -> None:
+    """Refuse a name that cannot be a shard key, in the form that the settings' messages take."""
+    try:
+        check_shard_key(name)
+    except ShapeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _check_bbox(name: str, bbox: Bbox) -> None:
+    west, south, east, north = bbox
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise ValueError(f"{name} must be [west, south, east, north] in degrees with west < east, south < north")
+
+
+class AreaSettings(_Strict):
+    """Area of interest, and how it is cut into shards.
+
+    Attributes:
+        bbox: west, south, east, north in degrees. None: wherever the sources have data.
+        shard_rule: `mgrs` (100 km squares), `region` (one shard per named region), `file` (one per source file).
+        regions: named boxes for the `region` rule; without any, the whole area is one region named after the
+            settings.
+    """
+
+    bbox: Bbox | None = None
+    shard_rule: ShardRule = "mgrs"
+    regions: dict[str, Bbox] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> AreaSettings:
+        for name, bbox in {**({"bbox": self.bbox} if self.bbox else {}), **self.regions}.items():
+            _check_bbox(name, bbox)
+        if self.shard_rule == "mgrs" and self.bbox is None:
+            raise ValueError("shard_rule 'mgrs' needs bbox = [west, south, east, north]")
+        if self.shard_rule == "mgrs" and self.bbox is not None and not (-80 <= self.bbox[1] < self.bbox[3] <= 84):
+            raise ValueError("shard_rule 'mgrs' reaches from 80 S to 84 N; use 'region' beyond")
+        for name in self.regions:
+            _check_region(name)
+        return self
+
+
+class SourceSettings(_Strict):
+    """Where the files of one product are.
+
+    Attributes:
+        root: folder that holds the published tree or the files.
+        files: glob below `root` for products without a fixed layout.
+        index: index file for products that have one; None = the published name below `root`.
+        year: year of files that do not name one.
+    """
+
+    root: Path
+    files: str = "*"
+    index: Path | None = None
+    year: int | None = None
+
+
+class LabelSettings(_Strict):
+    """One source of labels.
+
+    Attributes:
+        kind: `geotiff` (class codes in a raster of any CRS) or `column` (of a product's own table).
+        path: raster, or glob of rasters (`geotiff`).
+        product: product whose table has the column (`column`).
+        column: column with the class (`column`).
+        classes: class name -> value in the source. Values that are not listed are nodata.
+        years: embedding year -> label year; years that are not listed have no labels.
+        fold_column: column with a given fold, for published splits.
+        group_column: column with a group that must not be split.
+        title: name for reports.
+        attribution: text that travels with derived data.
+    """
+
+    kind: Literal["geotiff", "column"]
+    path: Path | None = None
+    product: str | None = None
+    column: str | None = None
+    classes: dict[str, int | str] = Field(min_length=2)
+    years: dict[int, int]
+    fold_column: str | None = None
+    group_column: str | None = None
+    title: str = ""
+    attribution: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> LabelSettings:
+        if self.kind == "geotiff" and self.path is None:
+            raise ValueError("kind 'geotiff' needs path")
+        if self.kind == "column" and (self.product is None or self.column is None):
+            raise ValueError("kind 'column' needs product and column")
+        if self.kind == "geotiff" and not all(isinstance(code, int) for code in self.classes.values()):
+            raise ValueError("classes of a geotiff are whole numbers, e.g. tree = 10")
+        if len(set(self.classes.values())) != len(self.classes):
+            raise ValueError("classes: two names share one value")
+        return self
+
+
+class KeepWindow(_Strict):
+    """A named box in which every pixel is kept."""
+
+    name: str
+    bbox: Bbox
+
+    @model_validator(mode="after")
+    def _check(self) -> KeepWindow:
+        _check_bbox(self.name, self.bbox)
+        return self
+
+
+class KeepSettings(_Strict):
+    """Which pixels stay in `core_{product}__pixels`.
+
+    Attributes:
+        all: keep every pixel.
+        windows: boxes kept densely.
+        sample: share of all pixels kept uniformly, chosen by place, so that years keep the same places.
+    """
+
+    all: bool = False
+    windows: tuple[KeepWindow, ...] = ()
+    sample: float = Field(default=0.01, ge=0, le=1)
+
+
+class CompareSettings(_Strict):
+    """The pair of products to compare; either side may be absent (then its arms are)."""
+
+    pixels: str | None = None
+    patches: str | None = None
+
+
+class EvaluateSettings(_Strict):
+    """What is evaluated and how. Margins and primary arms are fixed in the protocol, not here.
+
+    Attributes:
+        label: label source.
+        tasks: T1 (patch, single label), T5 (pixel segmentation).
+        schemes: fold schemes, the first one answers the questions.
+        block_edge_m: edge of a spatial block on EPSG:6933.
+        buffer_m: least distance between training units and test blocks; raised to the product's context.
+        n_folds: number of folds of block and random schemes.
+        purity_min: least majority share of a T1 patch.
+        c_grid: inverse regularisation strengths of the logistic probe; more than one: inner block CV picks.
+        max_train_units: cap on training units per fold (uniform draw).
+        seed: seed of folds, draws and probes.
+        diagnostic: why results here are a diagnostic and never a verdict; empty: they may be one.
+    """
+
+    label: str
+    tasks: tuple[Task, ...] = Field(default=("T1", "T5"), min_length=1)
+    schemes: tuple[Scheme, ...] = Field(default=("block",), min_length=1)
+    block_edge_m: float = Field(default=5000.0, gt=0)
+    buffer_m: float = Field(default=1280.0, ge=0)
+    n_folds: int = Field(default=5, ge=2, le=50)
+    purity_min: float = Field(default=0.5, ge=0, le=1)
+    c_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.1,), min_length=1)
+    max_train_units: int = Field(default=20_000, ge=10)
+    seed: int = 0
+    diagnostic: str = ""
+
+
+class PathSettings(_Strict):
+    """A folder."""
+
+    root: Path
+
+
+class InstanceSettings(_Strict):
+    """Where Dagster keeps its history."""
+
+    instance: Path
+
+
+class LimitSettings(_Strict):
+    """Limits of one machine.
+
+    Attributes:
+        block_px: edge of a pixel block held in memory.
+        min_free_mb: refuse to start with less free disk.
+        threads: folds trained at once.
+    """
+
+    block_px: int = Field(default=1024, ge=64, le=8192)
+    min_free_mb: int = Field(default=2_000, ge=0)
+    threads: int = Field(default=2, ge=1, le=64)
+
+
+class PoolSettings(_Strict):
+    """How pixels are pooled to patches.
+
+    Attributes:
+        operators: names of `transforms.pooling.operators`; each becomes a column of `out_patch__{product}_pooled`
+            (joined ones, such as `stats`, become the columns that they join). The mean is always stored.
+        min_coverage: least share of a footprint that must hold valid pixels.
+        gem_p: exponent of GeM.
+        percentiles: of the operator of that name.
+        codebook_size: centres of the codebooks of `vlad` and `bow`.
+    """
+
+    operators: tuple[str, ...] = ("mean", "mean_renormalised", "mean_length", "stats")
+    min_coverage: float = Field(default=0.5, ge=0, le=1)
+    gem_p: float = PoolingParameters().gem_p
+    percentiles: tuple[float, ...] = PoolingParameters().percentiles
+    codebook_size: int = Field(default=16, ge=2, le=256)
+
+    @model_validator(mode="after")
+    def _check(self) -> PoolSettings:
+        _check_names(self.operators)
+        try:
+            for name in self.operators:
+                if name not in POOLING_OPERATORS:
+                    raise UnknownOperatorError(name)
+            self.parameters()
+        except (UnknownOperatorError, ShapeError) as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def parameters(self) -> PoolingParameters:
+        """Give the parameters that operators take; codebooks are fitted, not set."""
+        return PoolingParameters(gem_p=self.gem_p, percentiles=self.percentiles)
+
+
+class UpsampleSettings(_Strict):
+    """How patches are upsampled to pixels.
+
+    Attributes:
+        operators: names of `transforms.upsampling.operators`. Those that learn nothing are stored in
+            `out_pixel__{product}_upsampled`; fitted ones are fitted inside each training fold of the evaluation.
+        basis_dims: int8 dimensions of the basis in which windows are stored.
+    """
+
+    operators: tuple[str, ...] = ("nearest", "bilinear", "mass_preserving")
+    basis_dims: int = Field(default=64, ge=1, le=256)
+
+    @field_validator("operators")
+    @classmethod
+    def _check_operators(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        _check_names(names)
+        try:
+            for name in names:
+                find_upsampler(name)
+        except UnknownUpsamplerError as error:
+            raise ValueError(str(error)) from error
+        return names
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    if len(set(names)) != len(names):
+        raise ValueError(f"operators: {list(names)} names one twice")
