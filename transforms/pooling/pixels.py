@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from transforms.errors import ShapeError
+from transforms.errors import IsthmusError, ShapeError
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -51,6 +51,16 @@ class Codebook:
     version: str
 
 
+class MissingCodebookError(IsthmusError):
+    """A fitted operator was asked to pool before its codebook was fitted. Permanent."""
+
+    def __init__(self, operator: str, found: list[str]) -> None:
+        super().__init__(
+            f"codebook of {operator!r}: found codebooks of {found or 'no operator'}, expected one of {operator!r}. "
+            "Fit it on training pixels (codebook.fit_codebook) and give it in PoolingParameters.codebooks."
+        )
+
+
 @dataclass(frozen=True)
 class PoolingParameters:
     """Parameters of the operators that have some.
@@ -76,3 +86,19 @@ class PoolingParameters:
             raise ShapeError(
                 "percentiles", list(self.percentiles), "ascending numbers in [0, 100]", "10, 25, 50, 75, 90 are usual."
             )
+
+    def codebook(self, operator: str, dims: int) -> Codebook:
+        """Give the codebook of a fitted operator for vectors of `dims` dimensions.
+
+        Raises:
+            MissingCodebookError: none was given.
+            ShapeError: its centres have other dimensions.
+        """
+        if operator not in self.codebooks:
+            raise MissingCodebookError(operator, sorted(self.codebooks))
+        codebook = self.codebooks[operator]
+        if codebook.centers.ndim != 2 or codebook.centers.shape[1] != dims:
+            raise ShapeError(
+                f"codebook of {operator!r}", codebook.centers.shape, f"(k, {dims})", "Fit it on pixels of this product."
+            )
+        return codebook
