@@ -16,6 +16,7 @@ Rules, stated once:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,8 @@ class PolygonTooLargeError(IsthmusError):
 
     def __init__(self, polygon: str, n_pixels: int, columns: Sequence[str]) -> None:
         super().__init__(
-            f"{polygon}: found about {n_pixels} pixels, expected at most {MAX_GATHERED_PIXELS} for {', '.join(columns)}. "
-            "Ask for mean, std, min, max, stats or gem only, which stream, or split the polygon."
+            f"{polygon}: found about {n_pixels} pixels, expected at most {MAX_GATHERED_PIXELS} "
+            f"for {', '.join(columns)}. Ask for mean, std, min, max, stats or gem, which stream, or split the polygon."
         )
 
 
@@ -362,8 +363,7 @@ def list_boxes(polygons: Polygons, epsg: int) -> list[UtmBox]:
 def _by_polygon(pixels: CoveredPixels) -> list[slice]:
     """Give the run of each polygon."""
     start = np.flatnonzero(np.diff(pixels.polygon, prepend=-1))
-    stop = np.append(start[1:], len(pixels))
-    return [slice(int(a), int(b)) for a, b in zip(start, stop, strict=True)]
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(np.append(start, len(pixels)))]
 
 
 def _check_polygons(polygons: Polygons) -> None:

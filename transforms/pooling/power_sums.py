@@ -164,7 +164,8 @@ def _groups(polygon: Int64Array) -> tuple[Int64Array, Int64Array]:
 
 def _fixed(code: int, p: float, bits: int) -> int:
     """Give ``sign(x) |x|^p`` of a code in fixed point, to nearest."""
-    power = Fraction((code / DIVISOR) ** 2) ** int(p) if p == int(p) else Fraction((code / DIVISOR) ** (2 * p))
+    x = (code / DIVISOR) ** 2
+    power = Fraction(x) ** int(p) if p == int(p) else Fraction(x**p)
     return round(power * 2**bits) * (1 if code >= 0 else -1)
 
 
