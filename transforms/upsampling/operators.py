@@ -14,9 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import IsthmusError
+from transforms.upsampling.attention import AttentionUpsampler
+from transforms.upsampling.bicubic import BicubicUpsampler
 from transforms.upsampling.bilinear import BilinearUpsampler
+from transforms.upsampling.conv_head import HIDDEN as CONV_HIDDEN
+from transforms.upsampling.conv_head import ConvHeadUpsampler
+from transforms.upsampling.deblending import DeblendingUpsampler
+from transforms.upsampling.joint_bilateral import JointBilateralUpsampler
+from transforms.upsampling.kriging import KrigingUpsampler
+from transforms.upsampling.label_proportions import LabelProportionUpsampler
+from transforms.upsampling.mass_preserving import MassPreservingUpsampler
 from transforms.upsampling.nearest import NearestUpsampler
 from transforms.upsampling.rows import RowLattice
+from transforms.upsampling.token_to_block import N_FUNCTIONS, RANK, TokenToBlockUpsampler
 from transforms.upsampling.training import TrainingData
 
 Float32Array = npt.NDArray[np.float32]
@@ -110,6 +120,105 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "linear",
             "Press et al. 2007, 3.6.1",
             "The primary arm of question 2: no parameters, no labels, fast enough for maps of a country.",
+        ),
+        UpsamplingOperator(
+            "bicubic",
+            BicubicUpsampler,
+            same_dims,
+            True,
+            "nothing",
+            False,
+            "linear",
+            "Keys 1981",
+            "Smooth fields, pictures: no creases at patch centres; overshoots beside sharp borders.",
+        ),
+        UpsamplingOperator(
+            "mass_preserving",
+            MassPreservingUpsampler,
+            same_dims,
+            True,
+            "nothing",
+            False,
+            "linear",
+            "Tobler 1979; van Cittert 1931",
+            "Where pooling must give the patch vectors back: areas, totals, fractions. Little dearer than bilinear.",
+        ),
+        UpsamplingOperator(
+            "two_lattice_deblending",
+            DeblendingUpsampler,
+            same_dims,
+            True,
+            "nothing",
+            False,
+            "solve",
+            "Tikhonov 1963; Wahba 1990",
+            "Where both lattices are there: it parts what one patch blends, without a guide, labels or a covariance.",
+        ),
+        UpsamplingOperator(
+            "area_to_point_kriging",
+            KrigingUpsampler,
+            same_dims,
+            False,
+            "patches",
+            False,
+            "linear",
+            "Kyriakidis 2004; Atkinson 2013",
+            "The best unguided linear guess where the field is stationary: long correlation, few sharp borders.",
+        ),
+        UpsamplingOperator(
+            "token_to_block",
+            TokenToBlockUpsampler,
+            lambda dims, n_classes: (1 + min(RANK, dims)) * N_FUNCTIONS,
+            False,
+            "labels",
+            False,
+            "linear",
+            "Izenman 1975 (reduced-rank regression)",
+            "Where a token may know what lies where in its patch; the baseline that guided operators must beat.",
+        ),
+        UpsamplingOperator(
+            "conv_head",
+            ConvHeadUpsampler,
+            lambda dims, n_classes: CONV_HIDDEN,
+            False,
+            "labels",
+            False,
+            "model",
+            "Long et al. 2015 (fully convolutional networks)",
+            "Where classes depend on what stands around a patch, and there are thousands of labelled points.",
+        ),
+        UpsamplingOperator(
+            "label_proportions",
+            LabelProportionUpsampler,
+            lambda dims, n_classes: n_classes,
+            False,
+            "fractions",
+            False,
+            "linear",
+            "Quadrianto et al. 2009; Ardehaly & Culotta 2017",
+            "Where class fractions of patches are known and no label of any pixel.",
+        ),
+        UpsamplingOperator(
+            "joint_bilateral",
+            JointBilateralUpsampler,
+            same_dims,
+            False,
+            "guide",
+            True,
+            "linear",
+            "Kopf et al. 2007",
+            "Where a pixel product shows edges that patches average away; read it beside guide-only.",
+        ),
+        UpsamplingOperator(
+            "attention",
+            AttentionUpsampler,
+            same_dims,
+            False,
+            "guide",
+            True,
+            "model",
+            "Wimmer et al. 2025 (AnyUp); Couairon et al. 2025 (JAFAR)",
+            "As joint_bilateral where only parts of the guide matter: it learns which; minutes on a CPU.",
         ),
     )
 }
