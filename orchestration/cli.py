@@ -130,6 +130,50 @@ def report(
 
 
 @app.command()
+def pool(
+    geometries: Annotated[Path, typer.Option("--geometries", "-g", help="Polygons: GeoParquet or GeoJSON, any CRS.")],
+    year: Annotated[int, typer.Option(help="Calendar year of the product.")],
+    operators: Annotated[
+        str | None, typer.Option(help="Comma-separated pooling operators. Default: those of [pool].")
+    ] = None,
+    product: Annotated[str | None, typer.Option(help="Pixel product. Default: compare.pixels of the settings.")] = None,
+    config: ConfigOption = _DEMO_CONFIG,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: <name>_pooled_<year>.parquet beside the polygons.")
+    ] = None,
+    min_coverage: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Least valid share of a polygon with vectors. Default: [pool].")
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column to keep. Default: id or fid, if there is one.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pool pixels over your own polygons: `isthmus pool -g parcels.parquet --year 2024 --operators mean,stats`.
+
+    Pixels are read straight from the product's rasters; no warehouse need exist. Writes GeoParquet, one row a polygon.
+    """
+    from warehouse.pool_geometries import PoolRequest, pool_geometries
+    from warehouse.settings import load_settings
+    from warehouse.store import Warehouse
+
+    names = tuple(name.strip() for name in operators.split(",")) if operators is not None else None
+    request = PoolRequest(geometries, year, names, product, min_coverage, id_column, output)
+    with _progress() as bar:
+        task = bar.add_task("reading polygons", total=1.0)
+        summary = pool_geometries(
+            Warehouse(load_settings(config)),
+            request,
+            lambda share, text: bar.update(task, completed=share, description=text),
+        )
+    if summary.without_pixels or summary.too_little_coverage:
+        err.print(
+            f"[yellow]warning[/] {summary.without_pixels} of {summary.rows} polygons have no pixel with data, "
+            f"{summary.too_little_coverage} less than {summary.min_coverage:g} of their area: their vectors are NaN",
+            highlight=False,
+        )
+    _print_summary(summary, as_json)
+
+
+@app.command()
 def ui(
     config: ConfigOption = _DEMO_CONFIG,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
@@ -165,6 +209,12 @@ def _complain(what: str, text: str, code: int) -> NoReturn:
     err.print(f"[bold red]{what}[/]", end=" ")
     err.print(text, highlight=False, markup=False, soft_wrap=True)
     sys.exit(code)
+
+
+def _print_summary(summary: Any, as_json: bool) -> None:
+    """Print the fields of a summary, one a line, or as one JSON row."""
+    fields = {name: _plain(getattr(summary, name)) for name in summary.__dataclass_fields__}
+    _print_rows([fields] if as_json else [{"what": name, "value": value} for name, value in fields.items()], as_json)
 
 
 def _world_folder(size: str) -> Path:
