@@ -1,0 +1,142 @@
+"""Compiled loops of operators on sorted values: quantiles and the generalised mean.
+
+Belongs here: counting codes, sorting floats, one patch and band at a time. Does not: how pixels get here (shapes:
+`gathered_kernels.py`), what the operators are (`definitions.py`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+
+#: Codes -128 (nodata) to 127.
+N_CODES = 256
+
+
+@njit(nogil=True, cache=True)
+def order_codes(
+    pixels: npt.NDArray[np.int8],
+    weight: Int64Array,
+    sizes: Int64Array,
+    target: Int64Array,
+    quantiles: Float64Array,
+    decode: Float32Array,
+    powers: Float64Array,
+    out_quantiles: Float32Array,
+    out_power: Float64Array,
+) -> None:
+    """Count codes by weight, and read weighted quantiles and the mean of a power off the counts.
+
+    The 256 sums of weights of a patch and band say all about both operators: exact, and nothing is sorted.
+
+    Args:
+        pixels: int8 (g, band, n).
+        weight: int64 (g, n).
+        sizes: int64 (g,), pixels of each patch.
+        target: int64 (g,), rows of the outputs.
+        quantiles: float64 (q,), ascending, in [0, 1].
+        decode: float32 (256,), vector value of code - 128.
+        powers: float64 (256,), signed power of that value.
+        out_quantiles: float32 (m, q, band), changed.
+        out_power: float64 (m, band), changed; (0, 0) if not wanted.
+    """
+    counts = np.empty((4, N_CODES), np.int64)
+    least = np.empty(len(quantiles), np.int64)
+    for g in range(len(target)):
+        shares = weight[g, : sizes[g]]
+        total = shares.sum()
+        if total == 0:
+            continue
+        _least_weights(quantiles, total, least)
+        for b in range(pixels.shape[1]):
+            _count_codes(pixels[g, b, : sizes[g]], shares, counts)
+            _read_quantiles(counts[0], least, decode, out_quantiles[target[g], :, b])
+            if len(out_power):
+                mean = 0.0
+                for code in range(N_CODES):
+                    mean += counts[0, code] * powers[code]
+                out_power[target[g], b] = mean / total
+
+
+@njit(nogil=True, cache=True)
+def _least_weights(quantiles: Float64Array, total: int, least: Int64Array) -> None:
+    """Give the least whole weight whose share of the total, in float64, reaches each quantile."""
+    for k in range(len(quantiles)):
+        guess = np.int64(quantiles[k] * total)
+        while guess > 1 and (guess - 1) / total >= quantiles[k]:
+            guess -= 1
+        while guess / total < quantiles[k]:
+            guess += 1
+        least[k] = guess if guess > 1 else 1
+
+
+@njit(nogil=True, cache=True)
+def _count_codes(codes, weight, counts):  # type: ignore[no-untyped-def]
+    """Put weights per code + 128 into row 0; four counters in turn: equal neighbours do not wait for each other."""
+    counts[:] = 0
+    n = len(codes)
+    for p in range(0, n - 3, 4):
+        counts[0, np.uint8(codes[p]) ^ 128] += weight[p]
+        counts[1, np.uint8(codes[p + 1]) ^ 128] += weight[p + 1]
+        counts[2, np.uint8(codes[p + 2]) ^ 128] += weight[p + 2]
+        counts[3, np.uint8(codes[p + 3]) ^ 128] += weight[p + 3]
+    for p in range(n - n % 4, n):
+        counts[0, np.uint8(codes[p]) ^ 128] += weight[p]
+    for code in range(N_CODES):
+        counts[0, code] += counts[1, code] + counts[2, code] + counts[3, code]
+
+
+@njit(nogil=True, cache=True)
+def _read_quantiles(counts, least, decode, out):  # type: ignore[no-untyped-def]
+    """Find the codes at which the weight so far reaches each of `least`, ascending."""
+    code = 0
+    reached = counts[0]
+    for k in range(len(least)):
+        while reached < least[k]:
+            code += 1
+            reached += counts[code]
+        out[k] = decode[code]
+
+
+@njit(nogil=True, cache=True)
+def order_floats(
+    x: Float32Array,
+    weight: Int64Array,
+    sizes: Int64Array,
+    target: Int64Array,
+    quantiles: Float64Array,
+    gem_p: float,
+    out_quantiles: Float32Array,
+    out_power: Float64Array,
+) -> None:
+    """Do what `order_codes` does for float32 vectors, by sorting: the slow path of products without codes."""
+    least = np.empty(len(quantiles), np.int64)
+    for g in range(len(target)):
+        shares = weight[g, : sizes[g]]
+        total = shares.sum()
+        if total == 0:
+            continue
+        kept = np.flatnonzero(shares)
+        shares = shares[kept]
+        _least_weights(quantiles, total, least)
+        for b in range(out_quantiles.shape[2]):
+            values = x[g, b][kept]
+            order = np.argsort(values)
+            rank = 0
+            reached = shares[order[0]]
+            for k in range(len(least)):
+                while reached < least[k]:
+                    rank += 1
+                    reached += shares[order[rank]]
+                out_quantiles[target[g], k, b] = values[order[rank]]
+            if len(out_power):
+                mean = 0.0
+                for p in range(len(kept)):
+                    v = np.float64(values[p])
+                    mean += shares[p] * np.sign(v) * abs(v) ** gem_p
+                out_power[target[g], b] = mean / total
