@@ -10,6 +10,7 @@ ones; rows wait in a temporary file, so memory is that of one batch and one bloc
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,22 +21,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 
 from transforms.errors import IsthmusError
 from transforms.pooling.operators import PooledPatches, column_dims, find_operator, stored_columns
 from transforms.pooling.pixels import PoolingParameters
 from transforms.pooling.polygons import STREAMED_COLUMNS, PolygonPooler, check_polygon_sizes
-from warehouse.errors import SourceFormatError, SourceMissingError
+from warehouse.errors import SourceFormatError
 from warehouse.polygon_zones import cut_batches, find_zones, project_home
-from warehouse.products import Product
 from warehouse.schemas import TableSpec, vector_type
+from warehouse.sections import PoolSettings
 from warehouse.sources import open_pixel_source
 from warehouse.sources.blocks import BlockRasterSource
-from warehouse.sources.index import read_index
 from warehouse.sources.user_geometries import UserGeometries, read_user_geometries
 from warehouse.store import Warehouse
 from warehouse.writer import ROW_GROUP_ROWS, open_partition
+from warehouse.year_files import choose_pixel_product, list_year_files
 
 Geometries = npt.NDArray[np.object_]
 Int64Array = npt.NDArray[np.int64]
@@ -43,8 +43,6 @@ Progress = Callable[[float, str], None]
 
 #: Pixels of a batch that are held at once, where operators need all pixels of a polygon together.
 _BATCH_PIXELS = 2_000_000
-#: Any year that an index could list, to say which it has.
-_ALL_YEARS = range(1980, 2101)
 
 
 class FittedOperatorError(IsthmusError):
@@ -119,7 +117,7 @@ def pool_geometries(warehouse: Warehouse, request: PoolRequest, progress: Progre
     Raises:
         IsthmusError: anything that is wrong with the request, the polygons or the rasters.
     """
-    product = _choose_product(warehouse, request.product)
+    product = choose_pixel_product(warehouse, request.product, ("aef_cog", "pixel_geotiff"))
     pool = warehouse.settings.pool
     min_coverage = pool.min_coverage if request.min_coverage is None else request.min_coverage
     columns = _choose_columns(request.operators or pool.operators)
@@ -127,26 +125,27 @@ def pool_geometries(warehouse: Warehouse, request: PoolRequest, progress: Progre
     geometries = read_user_geometries(request.geometries, request.id_column)
     spec = _output_spec(geometries, columns, product.dims, parameters)
     output = _choose_output(request)
-    index = _read_index(warehouse, product, request.year, geometries)
+    index = list_year_files(warehouse, product, request.year, geometries.bbox())
     zones = find_zones(geometries.lonlat, index)
     source = open_pixel_source(product, warehouse.source(product.name), index)
-    assert isinstance(source, BlockRasterSource)  # `_choose_product` refuses tables
+    assert isinstance(source, BlockRasterSource)  # tables were refused above
     polygons = project_home(geometries.lonlat, zones.home)
     assert product.pixel_m is not None  # the registry demands it of pixel products
     check_polygon_sizes(polygons, product.pixel_m**2, columns, geometries.names())
     max_pixels = np.inf if STREAMED_COLUMNS.issuperset(columns) else _BATCH_PIXELS
     output.parent.mkdir(parents=True, exist_ok=True)
     with _Rows(len(geometries), columns, product.dims, parameters, output.parent) as rows:
-        for start, batch in cut_batches(polygons, zones.home, max_pixels * product.pixel_m**2):
-            share = start / len(geometries)
+        done = 0
+        for batch in cut_batches(polygons, zones.home, max_pixels * product.pixel_m**2):
             pooler = PolygonPooler(
                 polygons[batch], int(zones.home[batch[0]]), product.dims, columns, parameters,
                 continued=np.array([bool(zones.others[k]) for k in batch]),
             )  # fmt: skip
             others = [zones.others[k] for k in batch]
             for text in _read_batch(source, request.year, pooler, others, warehouse.settings.limits.block_px):
-                progress(share, text)
+                progress(done / len(geometries), text)
             rows.put(batch, pooler.finish(min_coverage))
+            done += len(batch)
         used = index.take(zones.touched)
         is_simulated = warehouse.is_simulated(used)
         provenance = warehouse.product_provenance(
@@ -158,25 +157,12 @@ def pool_geometries(warehouse: Warehouse, request: PoolRequest, progress: Progre
             labels = {"product": product.name, "year": request.year, "is_simulated": is_simulated}
             for table in _tables(rows, geometries, shapes, labels, spec):
                 writer.write(table)
-            writer.file.add_key_value_metadata({"geo": geo})
+            writer.file.add_key_value_metadata({"geo": geo, "isthmus_pool": _encode_parameters(pool, min_coverage)})
         fraction = np.asarray(rows.valid_fraction)
     return PoolSummary(
         output, len(geometries), columns, min_coverage, int((fraction == 0).sum()),
         int(((fraction > 0) & (fraction < min_coverage)).sum()), product.name, request.year, is_simulated,
     )  # fmt: skip
-
-
-def _choose_product(warehouse: Warehouse, wanted: str | None) -> Product:
-    """Give the pixel product that is asked for, or the compared one."""
-    name = wanted or warehouse.settings.compare.pixels
-    rasters = sorted(p.name for p in warehouse.products.values() if p.layout in ("aef_cog", "pixel_geotiff"))
-    if name not in rasters:
-        found = "no pixel product in compare.pixels" if name is None else f"'{name}'"
-        raise SourceMissingError(
-            "product", found, f"one of {rasters}: a pixel product in rasters that has a [sources.<name>]",
-            "Choose one with --product, or add its source to the settings.",
-        )  # fmt: skip
-    return warehouse.products[name]
 
 
 def _choose_columns(operators: Sequence[str]) -> tuple[str, ...]:
@@ -188,6 +174,11 @@ def _choose_columns(operators: Sequence[str]) -> tuple[str, ...]:
     return columns
 
 
+def _encode_parameters(pool: PoolSettings, min_coverage: float) -> str:
+    """Say, for the footer, what the columns do not: coverage rule and parameters of operators."""
+    return json.dumps({"min_coverage": min_coverage, "gem_p": pool.gem_p, "percentiles": pool.percentiles})
+
+
 def _choose_output(request: PoolRequest) -> Path:
     source = request.geometries
     output = request.output or source.with_name(f"{source.stem}_pooled_{request.year}.parquet")
@@ -196,25 +187,6 @@ def _choose_output(request: PoolRequest) -> Path:
     if output.is_dir():
         raise SourceFormatError(str(output), "output", "a folder", "a file name", "Choose --output.")
     return output
-
-
-def _read_index(warehouse: Warehouse, product: Product, year: int, geometries: UserGeometries) -> pa.Table:
-    """List the product's files of the year around the polygons; empty where there are none just there.
-
-    Raises:
-        SourceMissingError: the product has no file of this year anywhere.
-    """
-    source = warehouse.source(product.name)
-    west, south, east, north = (float(side) for side in shapely.total_bounds(geometries.lonlat))
-    bbox = (west, south, east, north) if west >= -180 and east <= 180 else None
-    index = read_index(product, source, [year], bbox)
-    if len(index) or len(read_index(product, source, [year])):
-        return index
-    years = sorted(set(read_index(product, source, _ALL_YEARS)["year"].to_pylist()))
-    raise SourceMissingError(
-        f"raw_{product.name}__index[{year}]", "no file of this year", f"one of the years {years}",
-        "Choose another --year, or add its files to the source root.",
-    )  # fmt: skip
 
 
 def _read_batch(

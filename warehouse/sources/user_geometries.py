@@ -20,6 +20,7 @@ import pyproj
 import shapely
 
 from warehouse.errors import SourceContentError, SourceFormatError, SourceMissingError
+from warehouse.sections import Bbox
 from warehouse.sources.files import parquet_errors
 
 Geometries = npt.NDArray[np.object_]
@@ -60,6 +61,11 @@ class UserGeometries:
 
     def __len__(self) -> int:
         return len(self.geometry)
+
+    def bbox(self) -> Bbox | None:
+        """Give west, south, east, north of all; None where they reach across the antimeridian."""
+        west, south, east, north = (float(side) for side in shapely.total_bounds(self.lonlat))
+        return (west, south, east, north) if west >= -180 and east <= 180 else None
 
     def names(self) -> list[str]:
         """Say what each row is called in messages."""
@@ -102,10 +108,10 @@ def read_user_geometries(path: Path, id_column: str | None = None) -> UserGeomet
 
 def _read_parquet(path: Path) -> geopandas.GeoDataFrame:
     with parquet_errors(path):
-        schema = pq.read_schema(path)
-        if b"geo" not in (schema.metadata or {}):
+        footer = pq.read_metadata(path)
+        if b"geo" not in (footer.metadata or {}):
             raise SourceFormatError(
-                str(path), "footer", f"no 'geo' record, columns {schema.names}", "GeoParquet, which says the CRS",
+                str(path), "footer", "no 'geo' record", "GeoParquet, which says the CRS",
                 "Write it with geopandas: GeoDataFrame(..., crs=...).to_parquet(...).",
             )  # fmt: skip
         try:

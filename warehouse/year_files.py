@@ -1,0 +1,64 @@
+"""The raster files of one product and year, straight from its source: what commands without a warehouse read.
+
+Belongs here: choosing the product, listing its files, saying which years there are. Does not: the index of a warehouse
+(`store.py`), the forms that an index has (`sources/index.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pyarrow as pa
+
+from warehouse.errors import SourceMissingError
+from warehouse.products import Layout, Product
+from warehouse.sections import Bbox
+from warehouse.sources.index import read_index
+from warehouse.store import Warehouse
+
+#: Any year that an index could list, to say which it has.
+_ALL_YEARS = range(1980, 2101)
+
+
+def choose_pixel_product(warehouse: Warehouse, wanted: str | None, layouts: Collection[Layout]) -> Product:
+    """Give the pixel product that is asked for, or the compared one of the settings.
+
+    Raises:
+        SourceMissingError: the settings have no source of that name in one of the layouts.
+    """
+    name = wanted or warehouse.settings.compare.pixels
+    usable = sorted(product.name for product in warehouse.products.values() if product.layout in layouts)
+    if name not in usable:
+        found = "no pixel product in compare.pixels" if name is None else f"'{name}'"
+        raise SourceMissingError(
+            f"product of settings '{warehouse.settings.name}'", found,
+            f"one of {usable}: a product with a [sources.<name>] and layout {' or '.join(sorted(layouts))}",
+            "Choose one with --product, or add its source to the settings.",
+        )  # fmt: skip
+    return warehouse.products[name]
+
+
+def list_year_files(warehouse: Warehouse, product: Product, year: int, bbox: Bbox | None) -> pa.Table:
+    """List the product's files of a year that touch a box; empty where there are none just there.
+
+    Args:
+        warehouse: its settings say where the product is.
+        product: a product with a source.
+        year: calendar year.
+        bbox: west, south, east, north in degrees; None = everywhere.
+
+    Returns:
+        Rows of `raw_{product}__index`.
+
+    Raises:
+        SourceMissingError: the product has no file of this year anywhere.
+    """
+    source = warehouse.source(product.name)
+    index = read_index(product, source, [year], bbox)
+    if len(index) or (bbox is not None and len(read_index(product, source, [year]))):
+        return index
+    years = sorted(set(read_index(product, source, _ALL_YEARS)["year"].to_pylist()))
+    raise SourceMissingError(
+        f"raw_{product.name}__index[{year}]", "no file of this year", f"one of the years {years}",
+        "Choose another --year, or add its files to the source root.",
+    )  # fmt: skip
