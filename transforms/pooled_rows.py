@@ -6,7 +6,8 @@ Belongs here: dealing footprints and windows to poolers, Arrow columns. Does not
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +16,19 @@ import shapely
 
 from transforms.keeping import vector_array
 from transforms.places import PatchPlaces, cluster_boxes, footprint_polygons
-from transforms.pooling.operators import PooledPatches
+from transforms.pooling.operators import PooledPatches, empty_columns, stored_columns
+from transforms.pooling.pixels import PoolingParameters
 from transforms.pooling.points import pool_points
 from transforms.pooling.pooler import PatchPooler
-from transforms.utm import UtmBox
+from transforms.utm import UtmBox, project
 from transforms.windows import PixelWindow
 
-#: Least share of a footprint that must hold valid pixels.
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+
+#: Columns that are pooled where nothing else is asked for.
+DEFAULT_COLUMNS = ("mean", "mean_renormalised", "mean_length", "std", "min", "max")
+#: Least share of a footprint that must hold valid pixels, where nothing else is asked for.
 MIN_COVERAGE = 0.5
 
 
@@ -31,43 +38,99 @@ class RasterPooling:
     Args:
         spine: patch places.
         dims: length of a pixel vector.
+        columns: stored columns to pool.
+        parameters: of the operators behind them.
+        min_coverage: least valid share of a footprint that gets vectors.
+        threads: threads that add up bands; results do not depend on it.
     """
 
-    def __init__(self, spine: PatchPlaces, dims: int) -> None:
-        self._zones: dict[int, tuple[npt.NDArray[np.int64], PatchPooler]] = {}
+    def __init__(
+        self,
+        spine: PatchPlaces,
+        dims: int,
+        columns: Sequence[str] = DEFAULT_COLUMNS,
+        parameters: PoolingParameters | None = None,
+        *,
+        min_coverage: float = MIN_COVERAGE,
+        threads: int = 1,
+    ) -> None:
         self._boxes = spine.boxes()
-        self._count = len(spine)
-        for epsg in np.unique(spine.epsg):
+        self._empty = empty_pooled(columns, dims, parameters or PoolingParameters())
+        self._zones: dict[int, tuple[Int64Array, PatchPooler]] = {}
+        for epsg in np.unique(spine.epsg).tolist():
             chosen = np.flatnonzero(spine.epsg == epsg)
-            self._zones[int(epsg)] = (chosen, PatchPooler(self._boxes[chosen], int(epsg), dims))
+            pooler = PatchPooler(
+                self._boxes[chosen], epsg, dims, columns, parameters, min_coverage=min_coverage, threads=threads
+            )
+            self._zones[epsg] = (chosen, pooler)
 
     def boxes(self) -> list[UtmBox]:
         """Give the ground that must be read."""
         return [box for epsg, (chosen, _) in self._zones.items() for box in cluster_boxes(self._boxes[chosen], epsg)]
 
+    def expect(self, extents: Iterable[UtmBox]) -> None:
+        """Announce the outer edges of all windows that will come, so that `drain` can tell which patches are whole."""
+        by_zone: dict[int, list[UtmBox]] = {}
+        for extent in extents:
+            by_zone.setdefault(extent.epsg, []).append(extent)
+        for epsg, own in by_zone.items():
+            self._zones[epsg][1].expect(own)
+
     def add(self, window: PixelWindow) -> None:
         """Add a window; windows must not overlap, in any order."""
         self._zones[window.epsg][1].add(window)
 
-    def finish(self) -> PooledPatches | None:
-        """Give the pooled patches in the order of the spine; None where it is empty."""
-        parts = [(chosen, pooler.finish(MIN_COVERAGE)) for chosen, pooler in self._zones.values()]
-        if not parts:
-            return None
-        order = np.argsort(np.concatenate([chosen for chosen, _ in parts]), kind="stable")
-        columns = {
-            field.name: np.concatenate([getattr(pooled, field.name) for _, pooled in parts])[order]
-            for field in fields(PooledPatches)
-        }
-        return PooledPatches(**columns)
+    def drain(self) -> PooledPatches:
+        """Give the patches that no further window will touch and that were not given yet, in the spine's order."""
+        return self._join(PatchPooler.drain)
+
+    def finish(self) -> PooledPatches:
+        """Give all patches that were not given yet, in the spine's order."""
+        return self._join(PatchPooler.finish)
+
+    def _join(self, give: Callable[[PatchPooler], PooledPatches]) -> PooledPatches:
+        """Put what the zones give together; positions become those of the spine."""
+        parts = [self._empty]
+        for chosen, pooler in self._zones.values():
+            part = give(pooler)
+            parts.append(replace(part, index=chosen[part.index]))
+        return concat_pooled(parts)
+
+
+def empty_pooled(columns: Sequence[str], dims: int, parameters: PoolingParameters) -> PooledPatches:
+    """Give the result of pooling no patch at all."""
+    return PooledPatches(
+        np.empty(0, np.int64),
+        empty_columns(stored_columns(columns), 0, dims, parameters),
+        np.empty(0, np.float32),
+        np.empty(0, np.int32),
+    )
+
+
+def concat_pooled(parts: Sequence[PooledPatches]) -> PooledPatches:
+    """Put pooled patches with the same columns together, by index.
+
+    Args:
+        parts: at least one; their patches differ.
+    """
+    index = np.concatenate([part.index for part in parts])
+    order = np.argsort(index)
+    return PooledPatches(
+        index[order],
+        {name: np.concatenate([part.columns[name] for part in parts])[order] for name in parts[0].columns},
+        np.concatenate([part.valid_fraction for part in parts])[order],
+        np.concatenate([part.n_pixels for part in parts])[order],
+    )
 
 
 def pool_listed_pixels(
     spine: PatchPlaces,
-    lon: npt.NDArray[np.float64],
-    lat: npt.NDArray[np.float64],
+    lon: Float64Array,
+    lat: Float64Array,
     vectors: npt.NDArray[np.float32],
-) -> PooledPatches | None:
+    columns: Sequence[str] = DEFAULT_COLUMNS,
+    parameters: PoolingParameters | None = None,
+) -> PooledPatches:
     """Pool listed pixels into the footprints that hold their centres, each with weight 1.
 
     Args:
@@ -75,45 +138,60 @@ def pool_listed_pixels(
         lon: float64 (m,), pixel centres, degrees.
         lat: float64 (m,).
         vectors: float32 (m, dims), NaN = nodata.
+        columns: stored columns to pool.
+        parameters: of the operators behind them.
 
     Returns:
-        The pooled patches in the order of the spine; None where it is empty. `valid_fraction` is NaN: listed
-        pixels do not say how much ground they stand for.
+        The pooled patches in the order of the spine. `valid_fraction` is NaN: listed pixels do not say how much
+        ground they stand for.
     """
     if not len(spine):
-        return None
+        return empty_pooled(columns, vectors.shape[1], parameters or PoolingParameters())
     tree = shapely.STRtree(footprint_polygons(spine))
     point, patch = tree.query(shapely.points(lon, lat), predicate="intersects")
-    pooled = pool_points(vectors[point], patch.astype(np.int64), len(spine))
+    pooled = pool_points(
+        vectors[point],
+        patch.astype(np.int64),
+        len(spine),
+        at=_places_in(spine, patch, lon[point], lat[point]),
+        columns=columns,
+        parameters=parameters,
+    )
     return replace(pooled, valid_fraction=np.full(len(spine), np.nan, np.float32))
 
 
-def pooled_table(
-    spine: PatchPlaces, pooled: PooledPatches | None, product: str, dims: int, *, is_simulated: bool
-) -> pa.Table:
-    """Give rows of `out_patch__{product}_pooled`; patches without enough valid pixels have NaN vectors."""
-    count = len(spine)
-    if pooled is None:
-        pooled = _empty(dims)
-    vectors = {name: vector_array(getattr(pooled, name)) for name in ("mean", "mean_renormalised", "std", "min", "max")}
+def _places_in(spine: PatchPlaces, patch: Int64Array, lon: Float64Array, lat: Float64Array) -> Float64Array:
+    """Give where points lie in the boxes of their patches, (m, 2), 0 to 1 eastwards and northwards."""
+    boxes = spine.boxes()[patch]
+    at = np.empty((len(patch), 2))
+    for epsg in np.unique(spine.epsg[patch]).tolist():
+        chosen = spine.epsg[patch] == epsg
+        x, y = project(lon[chosen], lat[chosen], epsg)
+        box = boxes[chosen]
+        at[chosen, 0] = (x - box[:, 0]) / (box[:, 2] - box[:, 0])
+        at[chosen, 1] = (y - box[:, 1]) / (box[:, 3] - box[:, 1])
+    return at
+
+
+def pooled_table(spine: PatchPlaces, pooled: PooledPatches, product: str, *, is_simulated: bool) -> pa.Table:
+    """Give the rows of `out_patch__{product}_pooled` of those patches of a spine that `pooled.index` names.
+
+    Patches without enough valid pixels have NaN vectors.
+    """
+    places = spine.take(pooled.index)
+    count = len(places)
+    columns = {
+        name: pa.array(values) if values.ndim == 1 else vector_array(values) for name, values in pooled.columns.items()
+    }
     return pa.table(
         {
-            "patch_id": spine.patch_id,
+            "patch_id": places.patch_id,
             "product": pa.array([product] * count, pa.string()),
-            "lon": spine.lon,
-            "lat": spine.lat,
+            "lon": places.lon,
+            "lat": places.lat,
             "n_pixels": pa.array(pooled.n_pixels, pa.int32()),
             "valid_fraction": pa.array(pooled.valid_fraction, pa.float32()),
-            "mean": vectors["mean"],
-            "mean_renormalised": vectors["mean_renormalised"],
-            "mean_length": pa.array(pooled.mean_length, pa.float32()),
-            "std": vectors["std"],
-            "min": vectors["min"],
-            "max": vectors["max"],
+            **columns,
             "is_simulated": np.full(count, is_simulated),
         }
     )
-
-
-def _empty(dims: int) -> PooledPatches:
-    return pool_points(np.empty((0, dims), np.float32), np.empty(0, np.int64), 0)

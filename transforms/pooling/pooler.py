@@ -1,8 +1,8 @@
 """Pooling of raster windows: pixel vectors to one vector per axis-parallel patch box.
 
-Belongs here: exact area shares of boxes, running sums over windows, pooled statistics. Does not: the registry
-of operators (`operators.py`), footprints (`transforms/utm.py`), which windows to read and when
-(`warehouse/sources`), compiled loops (`kernels.py`).
+Belongs here: which patches a window touches, which are whole, checks of windows. Does not: where boxes lie on pixels
+(`placement.py`), what is kept of pixels (`sums.py`, `gathered.py`), the registry of operators (`operators.py`),
+footprints (`transforms/utm.py`), which windows to read and when (`warehouse/sources`).
 
 Rules, stated once:
 
@@ -16,13 +16,23 @@ Rules, stated once:
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import IsthmusError, ShapeError
 from transforms.pooling import kernels
-from transforms.pooling.operators import PooledPatches, empty_columns, fill_columns
-from transforms.pooling.sums import CodeSums, FloatSums, place_boxes
+from transforms.pooling.accumulators import Accumulator
+from transforms.pooling.gathered import GatheredColumns
+from transforms.pooling.open_patches import Edges, OpenPatches
+from transforms.pooling.operators import PooledPatches, empty_columns, stored_columns
+from transforms.pooling.pixels import PoolingParameters
+from transforms.pooling.placement import place_boxes
+from transforms.pooling.sums import ADDITIVE_COLUMNS, CodeSums, FloatSums
+from transforms.utm import UtmBox
 from transforms.windows import PixelWindow
 
 Float64Array = npt.NDArray[np.float64]
@@ -32,7 +42,7 @@ Int64Array = npt.NDArray[np.int64]
 MAX_BOX_PIXELS = 500_000
 #: Box edges are rounded to this part of a metre; a power of two: offsets from whole metres are exact.
 _EDGES_PER_M = 2.0**12
-#: Patches turned from sums into statistics at once; bounds the float64 scratch space.
+#: Patches turned from sums into columns at once; bounds the float64 scratch space.
 _FINISH_CHUNK = 2_048
 
 
@@ -54,26 +64,50 @@ class WindowError(IsthmusError):
 
 
 class PatchPooler:
-    """Running sums of pixel windows over axis-parallel patch boxes.
+    """Pools pixel windows over axis-parallel patch boxes, and gives each patch as soon as it is whole.
 
     Windows must tile the ground (no overlap) and may come in any order; a box may straddle any number of
     them. Pixel type (int8 codes or float32) is that of the first window. Float windows are pooled as they
     are; codes are pooled as vectors: ``x = v|v| / 127.5^2``.
 
+    Where the extents of all windows are announced (`expect`), only patches that wait for a window take memory, and
+    `drain` gives those that do not. Else all that was touched waits for `finish`.
+
     Args:
         boxes: float64 (n, 4): west, south, east, north in metres of `epsg`; sizes may differ.
         epsg: CRS of boxes and windows.
         dims: bands of each window.
+        columns: stored columns to pool, see `operators.stored_columns`.
+        parameters: of the operators behind them.
+        min_coverage: least `valid_fraction` of a patch that gets values, in [0, 1].
+        threads: threads that add up bands; results do not depend on it.
 
     Raises:
-        ShapeError: boxes are not (n, 4), not finite or have no area.
+        ShapeError: boxes are not (n, 4), not finite or have no area; `min_coverage` is outside [0, 1].
+        UnknownOperatorError: no operator stores one of the columns.
     """
 
-    def __init__(self, boxes: Float64Array, epsg: int, dims: int) -> None:
+    def __init__(
+        self,
+        boxes: Float64Array,
+        epsg: int,
+        dims: int,
+        columns: Sequence[str],
+        parameters: PoolingParameters | None = None,
+        *,
+        min_coverage: float = 0.5,
+        threads: int = 1,
+    ) -> None:
         boxes = np.rint(np.asarray(boxes, np.float64) * _EDGES_PER_M) / _EDGES_PER_M
         _check_boxes(boxes)
+        if not 0.0 <= min_coverage <= 1.0:
+            raise ShapeError("min_coverage", min_coverage, "a share in [0, 1]", "Set it to 0.5, the default.")
         self.epsg = epsg
         self.dims = dims
+        self._columns = stored_columns(columns)
+        self._parameters = parameters or PoolingParameters()
+        self._min_coverage = min_coverage
+        self._threads = threads
         order = np.argsort(boxes[:, 1], kind="stable")
         self._original = order
         self._boxes = boxes[order]
@@ -81,10 +115,29 @@ class PatchPooler:
         self._weight = np.zeros(len(boxes), np.int64)
         self._count = np.zeros(len(boxes), np.int64)
         self._pixel_m = np.full((len(boxes), 2), np.nan)
-        self._sums: CodeSums | FloatSums | None = None
+        self._open = OpenPatches(len(boxes))
+        self._dtype: np.dtype[Any] | None = None
+        self._accumulators: list[Accumulator] = []
 
     def __len__(self) -> int:
         return len(self._boxes)
+
+    def expect(self, extents: Iterable[UtmBox]) -> None:
+        """Announce the outer edges of all windows that will come, before the first one is added.
+
+        Raises:
+            CrsMismatchError: an extent is in another CRS.
+            WindowError: two extents are the same.
+        """
+        for extent in extents:
+            if extent.epsg != self.epsg:
+                raise CrsMismatchError("announced window", extent.epsg, self.epsg)
+            edges = _round_edges(extent)
+            if self._open.is_announced(edges):
+                raise WindowError(
+                    "announced window", "extent", edges, "each extent once", "Read each block of a file once."
+                )
+            self._open.expect(edges, self._candidates(edges))
 
     def add(self, window: PixelWindow) -> None:
         """Add the pixels of one window to all patches that it touches.
@@ -94,70 +147,100 @@ class PatchPooler:
 
         Raises:
             CrsMismatchError: the window is in another CRS.
-            WindowError: bands, type, shape, orientation, pixel size or nodata mask are not as declared.
+            WindowError: bands, type, shape, orientation, pixel size or nodata mask are not as declared, or other
+                windows were announced.
         """
         self._check_window(window)
-        if self._sums is None:
-            sums = CodeSums if window.values.dtype == np.int8 else FloatSums
-            self._sums = sums(len(self), self.dims)
-        boxes = place_boxes(self._boxes, self._candidates(window), window)
-        if not len(boxes.target):
-            return
-        self._check_pixel_size(boxes.target, window)
-        self._weight[boxes.target] += boxes.weight
-        self._count[boxes.target] += boxes.count
-        self._sums.add(window.values, boxes)
+        if self._dtype is None:
+            self._dtype = window.values.dtype
+            self._accumulators = self._build_accumulators()
+        edges = _round_edges(window.bounds)
+        candidates = self._candidates(edges)
+        if self._open.has_announcements and not self._open.is_announced(edges):
+            raise WindowError(
+                window.source, "window", edges, "one that was announced and not added yet",
+                "Windows overlap, or differ from those planned: add each piece of ground once.",
+            )  # fmt: skip
+        positions, boxes = place_boxes(self._boxes[candidates], window)
+        patches = candidates[positions]
+        if len(patches):
+            self._check_pixel_size(patches, window)
+            self._weight[patches] += boxes.weight
+            self._count[patches] += boxes.count
+            slots = self._open.slots_of(patches)
+            for accumulator in self._accumulators:
+                accumulator.reserve(self._open.n_slots)
+                accumulator.add(window.values, replace(boxes, target=slots))
+        self._open.note(edges, candidates)
 
-    def finish(self, min_coverage: float = 0.5) -> PooledPatches:
-        """Turn the sums so far into statistics; more windows may be added afterwards.
-
-        Args:
-            min_coverage: least `valid_fraction` of a patch that gets vectors, in [0, 1].
-
-        Returns:
-            One row per box, in the order given to the constructor.
+    def drain(self) -> PooledPatches:
+        """Give the patches that no further window will touch and that were not given yet, in the order of the boxes.
 
         Raises:
-            ShapeError: `min_coverage` is outside [0, 1].
             WindowError: windows overlapped, so that some patch was covered more than once.
         """
-        if not 0.0 <= min_coverage <= 1.0:
-            raise ShapeError("min_coverage", min_coverage, "a share in [0, 1]", "Set it to 0.5, the default.")
-        fraction = self._valid_fraction()
-        columns = empty_columns(len(self), self.dims)
-        usable = np.flatnonzero((fraction >= min_coverage) & (self._weight > 0))
-        for start in range(0, len(usable), _FINISH_CHUNK):
-            chosen = usable[start : start + _FINISH_CHUNK]
-            assert self._sums is not None  # weights come from windows
-            m = self._sums.moments(chosen, self._weight[chosen])
-            has_center = (self._count[chosen] > 0)[:, None]
-            low, high = np.where(has_center, m.low, np.nan), np.where(has_center, m.high, np.nan)
-            fill_columns(columns, self._original[chosen], m.mean, m.variance, low, high)
-        columns["valid_fraction"][self._original] = fraction
-        n_pixels = np.empty(len(self), np.int32)
-        n_pixels[self._original] = self._count
-        return PooledPatches(**columns, n_pixels=n_pixels)
+        return self._give(self._open.take_whole())
 
-    def _candidates(self, window: PixelWindow) -> Int64Array:
+    def finish(self) -> PooledPatches:
+        """Give all patches that were not given yet, in the order of the boxes, whatever windows they have had.
+
+        Raises:
+            WindowError: windows overlapped, so that some patch was covered more than once.
+        """
+        return self._give(self._open.take_all())
+
+    def _build_accumulators(self) -> list[Accumulator]:
+        """Build those that the columns need, for the pixel type of the first window."""
+        additive = tuple(name for name in self._columns if name in ADDITIVE_COLUMNS)
+        gathered = tuple(name for name in self._columns if name not in ADDITIVE_COLUMNS)
+        accumulators: list[Accumulator] = []
+        if additive and self._dtype == np.int8:
+            accumulators.append(CodeSums(additive, self.dims, self._parameters.gem_p, self._threads))
+        elif additive:
+            accumulators.append(FloatSums(additive, self.dims, self._parameters.gem_p))
+        if gathered:
+            accumulators.append(GatheredColumns(gathered, self.dims, self._parameters))
+        return accumulators
+
+    def _give(self, patches: Int64Array) -> PooledPatches:
+        """Turn what was kept of some patches into columns, and forget it."""
+        patches = patches[np.argsort(self._original[patches])]
+        fraction = self._valid_fraction(patches)
+        columns = empty_columns(self._columns, len(patches), self.dims, self._parameters)
+        usable = np.flatnonzero((fraction >= self._min_coverage) & (self._weight[patches] > 0))
+        for start in range(0, len(usable), _FINISH_CHUNK):
+            at = usable[start : start + _FINISH_CHUNK]
+            slots, weight = self._open.slots_of(patches[at]), self._weight[patches[at]]
+            for accumulator in self._accumulators:
+                for name, values in accumulator.columns(slots, weight).items():
+                    columns[name][at] = values
+        freed = self._open.free(patches)
+        for accumulator in self._accumulators:
+            accumulator.clear(freed)
+        n_pixels = self._count[patches].astype(np.int32)
+        return PooledPatches(self._original[patches], columns, fraction.astype(np.float32), n_pixels)
+
+    def _candidates(self, edges: Edges) -> Int64Array:
         """Find the boxes that touch a window: a slice of the boxes sorted by south, then a filter."""
-        bounds = window.bounds
+        window_west, window_south, window_east, window_north = edges
         south = self._boxes[:, 1]
-        first = int(np.searchsorted(south, bounds.south - self._tallest_m, side="left"))
-        stop = int(np.searchsorted(south, bounds.north, side="left"))
+        first = int(np.searchsorted(south, window_south - self._tallest_m, side="left"))
+        stop = int(np.searchsorted(south, window_north, side="left"))
         near = self._boxes[first:stop]
-        touches = (near[:, 3] > bounds.south) & (near[:, 0] < bounds.east) & (near[:, 2] > bounds.west)
+        touches = (near[:, 3] > window_south) & (near[:, 0] < window_east) & (near[:, 2] > window_west)
         return first + np.flatnonzero(touches)
 
-    def _valid_fraction(self) -> Float64Array:
-        pixel_m2 = self._pixel_m[:, 0] * self._pixel_m[:, 1]
-        width, height = self._boxes[:, 2] - self._boxes[:, 0], self._boxes[:, 3] - self._boxes[:, 1]
-        fraction = np.where(self._weight > 0, self._weight / kernels.ONE * pixel_m2 / (width * height), 0.0)
+    def _valid_fraction(self, patches: Int64Array) -> Float64Array:
+        box, weight, pixel_m = self._boxes[patches], self._weight[patches], self._pixel_m[patches]
+        pixel_m2 = pixel_m[:, 0] * pixel_m[:, 1]
+        width, height = box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]
+        fraction = np.where(weight > 0, weight / kernels.ONE * pixel_m2 / (width * height), 0.0)
         # what rounding of the edges and corners can add: far below one pixel
-        slack = 2.0**-14 * (1 + pixel_m2 / (width * height) + self._pixel_m.max(axis=1) * (1 / width + 1 / height))
+        slack = 2.0**-14 * (1 + pixel_m2 / (width * height) + pixel_m.max(axis=1) * (1 / width + 1 / height))
         over = np.flatnonzero(fraction > 1.0 + slack)
         if len(over):
             raise WindowError(
-                f"patch {int(self._original[over[0]])}",
+                f"patch {int(self._original[patches[over[0]]])}",
                 "covered area / box area",
                 f"{fraction[over[0]]:.3f} ({len(over)} such patches)",
                 "at most 1",
@@ -187,7 +270,7 @@ class PatchPooler:
                 "north-up (a > 0, e < 0, no rotation)",
                 "Flip the rows.",
             )
-        allowed = (np.int8, np.float32) if self._sums is None else (self._sums.dtype,)
+        allowed = (np.int8, np.float32) if self._dtype is None else (self._dtype,)
         if values.dtype not in allowed:
             names = " or ".join(np.dtype(dtype).name for dtype in allowed)
             raise WindowError(window.source, "dtype", values.dtype, names, "Use one PatchPooler per pixel type.")
@@ -230,10 +313,22 @@ class PatchPooler:
             )
 
 
+def _round_edges(extent: UtmBox) -> Edges:
+    """Give west, south, east, north on the grid that box edges are rounded to."""
+    west, south, east, north = (
+        round(edge * _EDGES_PER_M) / _EDGES_PER_M for edge in (extent.west, extent.south, extent.east, extent.north)
+    )
+    return west, south, east, north
+
+
 def _has_unmarked_nodata(window: PixelWindow) -> bool:
     if window.values.dtype == np.int8:
-        valid = np.ascontiguousarray(window.valid, np.uint8)
-        return bool(kernels.has_unmarked_nodata(np.ascontiguousarray(window.values, np.int8), valid))
+        # rows in any order: a bottom-up file is searched as it is stored
+        values, valid = window.values, window.valid
+        if not values.flags.c_contiguous:
+            values, valid = values[:, ::-1], valid[::-1]
+        valid = np.ascontiguousarray(valid)
+        return bool(kernels.has_unmarked_nodata(np.ascontiguousarray(values, np.int8), valid.view(np.uint8)))
     return bool((~np.isfinite(window.values) & window.valid).any())
 
 

@@ -1,198 +1,209 @@
-"""Running sums of pooling: where boxes lie in a window, and what is added up for them.
+"""Running sums of pooling: what additive operators keep of open patches.
 
-Belongs here: spans of boxes in 2^-16 pixels, integer sums of codes and float64 sums of floats, moments from
-sums. Does not: checks and bookkeeping per patch (`pooler.py`), compiled loops
-(`kernels.py`).
+Belongs here: integer sums of codes and float64 sums of floats, and the columns that come out of them; both are
+accumulators (`accumulators.py`). Does not: checks and bookkeeping per patch (`pooler.py`), where boxes lie
+(`placement.py`), compiled loops (`sweep.py`, `kernels.py`), operators that need all pixels at once (`gathered.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-from transforms.pooling import kernels
-from transforms.quantization import DIVISOR, MAX_CODE, dequantize
-from transforms.windows import PixelWindow
+from transforms.pooling import kernels, moments
+from transforms.pooling.accumulators import PixelArray, WindowBoxes
+from transforms.pooling.operators import MOMENT_COLUMNS, moment_columns
+from transforms.pooling.sweep import BandSums, sweep_codes
+from transforms.pooling.sweep_plan import plan_sweep
+from transforms.quantization import DEQUANTIZE_LUT, DIVISOR, MAX_CODE
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
-PixelArray = npt.NDArray[np.int8] | Float32Array
 
-
-@dataclass(frozen=True)
-class WindowBoxes:
-    """The boxes that share area with one window.
-
-    Attributes:
-        target: int64 (n,), row of each box in the running sums.
-        rows: int64 (n, 8) spans along y (layout: `kernels.py`).
-        cols: int64 (n, 8) spans along x.
-        valid: uint8 (height, width), 1 = valid pixel.
-        weight: int64 (n,), valid shared area in 2^-16 pixels.
-        count: int64 (n,), valid pixels whose centre is inside.
-        is_whole: uint8 (n,), 1 where every touched pixel is valid.
-    """
-
-    target: Int64Array
-    rows: Int64Array
-    cols: Int64Array
-    valid: npt.NDArray[np.uint8]
-    weight: Int64Array
-    count: Int64Array
-    is_whole: npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Moments:
-    """What sums say about patches.
-
-    Attributes:
-        mean: float64 (n, d).
-        variance: float64 (n, d), population variance, >= 0.
-        low: float32 (n, d), least value; undefined where no pixel centre was inside.
-        high: float32 (n, d), largest value.
-    """
-
-    mean: Float64Array
-    variance: Float64Array
-    low: Float32Array
-    high: Float32Array
-
-
-def place_boxes(boxes: Float64Array, target: Int64Array, window: PixelWindow) -> WindowBoxes:
-    """Find how boxes lie on the pixels of a window.
-
-    Args:
-        boxes: float64 (m, 4): west, south, east, north in metres of the window's CRS.
-        target: int64 (n,), the boxes that may touch the window.
-        window: north-up.
-
-    Returns:
-        The boxes that share at least 2^-16 pixel with the window along both axes.
-    """
-    rows, cols = _box_spans(boxes[target], window)
-    touched = (cols[:, kernels.LAST] >= 0) & (rows[:, kernels.LAST] >= 0)
-    target, rows, cols = target[touched], rows[touched], cols[touched]
-    valid = np.ascontiguousarray(window.valid, np.uint8)
-    return WindowBoxes(target, rows, cols, valid, *kernels.weigh_valid_pixels(valid, rows, cols))
-
-
-def _box_spans(boxes: Float64Array, window: PixelWindow) -> tuple[Int64Array, Int64Array]:
-    """Give spans of boxes along y and along x of a window (layout: `kernels.py`)."""
-    height, width = window.valid.shape
-    affine = window.affine
-    left, right = (_to_shares(boxes[:, side] - affine.c, affine.a, width) for side in (0, 2))
-    top, bottom = (_to_shares(boxes[:, side] - affine.f, affine.e, height) for side in (3, 1))
-    # the box is closed at west and south, so along y (which runs to the south) the far edge is closed
-    return _spans(top, bottom, is_far_edge_closed=True), _spans(left, right, is_far_edge_closed=False)
-
-
-def _to_shares(offset_m: Float64Array, pixel_m: float, size: int) -> Int64Array:
-    """Turn offsets from the window's origin into 2^-16 pixels, clipped to the window."""
-    edge = np.rint(offset_m / pixel_m * kernels.ONE)
-    return np.clip(edge, 0, size * kernels.ONE).astype(np.int64)
-
-
-def _spans(low: Int64Array, high: Int64Array, *, is_far_edge_closed: bool) -> Int64Array:
-    """Split intervals [low, high) of 2^-16 pixels into whole and border pixels; LAST = -1: empty."""
-    one = kernels.ONE
-    full0, full1 = -(-low // one), high // one
-    within_one = full1 < full0
-    first = low // one
-    first_share = np.where(within_one, high - low, full0 * one - low)
-    last_share = np.where(within_one, 0, high - full1 * one)
-    full0 = np.where(within_one, first, full0)
-    full1 = np.where(within_one, first, full1)
-    last = np.where(last_share > 0, full1, np.maximum(full1 - 1, first))
-    last = np.where(high > low, last, -1)
-
-    def is_inside(pixel: Int64Array) -> npt.NDArray[np.bool_]:
-        center = pixel * one + one // 2
-        if is_far_edge_closed:
-            return (low < center) & (center <= high)
-        return (low <= center) & (center < high)
-
-    columns = (full0, full1, first, first_share, is_inside(first), last, last_share, is_inside(last))
-    return np.stack([column.astype(np.int64) for column in columns], axis=1)
+#: Stored columns that are pooled here.
+ADDITIVE_COLUMNS = (*MOMENT_COLUMNS, "gem")
+_OF_SUMS = frozenset({"mean", "mean_renormalised", "mean_length", "std"})
+_EXTREMES = frozenset({"min", "max"})
+#: What an empty slot of each array of `BandSums` holds.
+_EMPTY = {"sum1": 0, "sum2": 0, "powers": 0, "low": MAX_CODE, "high": -MAX_CODE}
+#: Powers of codes are kept in limbs of so many bits: 500,000 pixels x 2^16 x 2^28 fit 63 bits.
+_LIMB_BITS = 28
+#: Bits that the smallest power, that of code 1, is resolved with at least.
+_POWER_BITS = 14
+_NO_MASK = np.empty((0, 0), np.uint8)
 
 
 class CodeSums:
-    """Exact integer sums of int8 codes v: the vector value is ``x = v|v| / 127.5^2``.
+    """Exact integer sums of int8 codes v, where the vector value is ``x = v|v| / 127.5^2``; an `Accumulator`.
+
+    Only what the columns need is kept. Bands are dealt to threads; integers do not care which.
 
     Args:
-        n: patches.
+        columns: stored columns, some of `ADDITIVE_COLUMNS`.
         dims: bands.
+        gem_p: exponent of `gem`.
+        threads: bands that are swept at the same time.
     """
 
     dtype = np.dtype(np.int8)
 
-    def __init__(self, n: int, dims: int) -> None:
-        self._first = np.zeros((n, dims), np.int64)
-        self._second = np.zeros((n, dims), np.int64)
-        self._low = np.full((n, dims), MAX_CODE, np.int8)
-        self._high = np.full((n, dims), -MAX_CODE, np.int8)
+    def __init__(self, columns: Collection[str], dims: int, gem_p: float, threads: int) -> None:
+        self._columns = frozenset(columns)
+        self._gem_p = gem_p
+        n_sums = dims if self._columns & _OF_SUMS else 0
+        n_squares = dims if "std" in self._columns else 0
+        n_extremes = dims if self._columns & _EXTREMES else 0
+        table = _power_table(gem_p) if "gem" in self._columns else np.empty((0, 256), np.int32)
+        self._kept = BandSums(
+            sum1=np.empty((n_sums, 0), np.int64),
+            sum2=np.empty((n_squares, 0), np.int64),
+            table=table,
+            powers=np.empty((len(table), dims, 0), np.int64),
+            low=np.empty((n_extremes, 0), np.int8),
+            high=np.empty((n_extremes, 0), np.int8),
+        )
+        cuts = np.linspace(0, dims, min(threads, dims) + 1).astype(int).tolist()
+        self._parts = list(itertools.pairwise(cuts))
+        self._pool = ThreadPoolExecutor(len(self._parts), "pooling") if len(self._parts) > 1 else None
+
+    def reserve(self, n_slots: int) -> None:
+        """Make room for slots (`Accumulator.reserve`)."""
+        for name, empty in _EMPTY.items():
+            old = getattr(self._kept, name)
+            if old.shape[-1] < n_slots:
+                new = np.full((*old.shape[:-1], n_slots), empty, old.dtype)
+                new[..., : old.shape[-1]] = old
+                setattr(self._kept, name, new)
 
     def add(self, values: PixelArray, boxes: WindowBoxes) -> None:
-        """Add one int8 window."""
-        kernels.pool_codes(
-            np.ascontiguousarray(values, np.int8),
-            boxes.valid,
-            boxes.rows,
-            boxes.cols,
-            boxes.is_whole,
-            boxes.target,
-            self._first,
-            self._second,
-            self._low,
-            self._high,
-        )
+        """Add one int8 window (`Accumulator.add`)."""
+        # a bottom-up file is swept as it is stored: no copy of a block
+        is_mirrored = values[:, ::-1].flags.c_contiguous and not values.flags.c_contiguous
+        stored = np.ascontiguousarray(values[:, ::-1] if is_mirrored else values, np.int8)
+        mask = _NO_MASK
+        if not boxes.is_whole.all():
+            mask = np.ascontiguousarray(boxes.valid[::-1] if is_mirrored else boxes.valid).view(np.uint8)
+        plan = plan_sweep(boxes.rows, boxes.cols, boxes.target, stored.shape[1], is_mirrored=is_mirrored)
 
-    def moments(self, chosen: Int64Array, weight: Int64Array) -> Moments:
-        """Give the moments of patches whose weight is above 0."""
-        first, second, w = self._first[chosen], self._second[chosen], weight[:, None]
-        # second moment about the integer part q of the mean, in integers: no cancellation, 0 for constants
-        q, rest = np.divmod(first, w)
-        about_q = second - q * (first + rest)
-        variance = np.maximum(about_q / w - (rest / w) ** 2, 0.0) / DIVISOR**4
-        low, high = dequantize(self._low[chosen]), dequantize(self._high[chosen])
-        return Moments(first / w / DIVISOR**2, variance, low, high)
+        def sweep(bands: tuple[int, int]) -> None:
+            sweep_codes(stored, mask, bands, plan, self._kept)
+
+        list(self._pool.map(sweep, self._parts) if self._pool else map(sweep, self._parts))
+
+    def columns(self, slots: Int64Array, weight: Int64Array) -> dict[str, Float32Array]:
+        """Give the stored columns of some patches (`Accumulator.columns`)."""
+        kept, n = self._kept, len(slots)
+        mean = np.empty((n, len(kept.sum1)), np.float64)
+        variance = np.empty((n, len(kept.sum2)), np.float64)
+        least, largest = (np.empty((n, len(kept.low)), np.float32) for _ in range(2))
+        moments.mean_of(kept.sum1, slots, weight, mean)
+        moments.variance_of(kept.sum1, kept.sum2, slots, weight, variance)
+        moments.extremes_of(kept.low, kept.high, slots, DEQUANTIZE_LUT, least, largest)
+        columns = moment_columns(self._columns, mean, variance, least, largest)
+        if "gem" in self._columns:
+            columns["gem"] = _root(_join_limbs(kept.powers[:, :, slots], self._gem_p).T / weight[:, None], self._gem_p)
+        return columns
+
+    def clear(self, slots: Int64Array) -> None:
+        """Forget some patches (`Accumulator.clear`)."""
+        for name, empty in _EMPTY.items():
+            getattr(self._kept, name)[..., slots] = empty
 
 
 class FloatSums:
-    """Float64 sums of float32 vectors.
+    """Float64 sums of float32 vectors; an `Accumulator` that gives the same columns as `CodeSums`.
 
     Args:
-        n: patches.
+        columns: stored columns, some of `ADDITIVE_COLUMNS`.
         dims: bands.
+        gem_p: exponent of `gem`.
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, n: int, dims: int) -> None:
-        self._first = np.zeros((n, dims), np.float64)
-        self._second = np.zeros((n, dims), np.float64)
-        self._low = np.full((n, dims), np.inf, np.float32)
-        self._high = np.full((n, dims), -np.inf, np.float32)
+    def __init__(self, columns: Collection[str], dims: int, gem_p: float) -> None:
+        self._columns = frozenset(columns)
+        self._gem_p = gem_p
+        self._sums = np.zeros((3 if "gem" in self._columns else 2, 0, dims), np.float64)
+        self._low = np.empty((0, dims), np.float32)
+        self._high = np.empty((0, dims), np.float32)
+
+    def reserve(self, n_slots: int) -> None:
+        """Make room for slots (`Accumulator.reserve`)."""
+        more = n_slots - len(self._low)
+        if more > 0:
+            dims = self._low.shape[1]
+            self._sums = np.concatenate([self._sums, np.zeros((len(self._sums), more, dims))], axis=1)
+            self._low = np.concatenate([self._low, np.full((more, dims), np.inf, np.float32)])
+            self._high = np.concatenate([self._high, np.full((more, dims), -np.inf, np.float32)])
 
     def add(self, values: PixelArray, boxes: WindowBoxes) -> None:
-        """Add one float32 window."""
+        """Add one float32 window (`Accumulator.add`)."""
         kernels.pool_floats(
             np.ascontiguousarray(values, np.float32),
-            boxes.valid,
+            np.ascontiguousarray(boxes.valid).view(np.uint8),
             boxes.rows,
             boxes.cols,
             boxes.target,
-            self._first,
-            self._second,
+            self._gem_p,
+            self._sums,
             self._low,
             self._high,
         )
 
-    def moments(self, chosen: Int64Array, weight: Int64Array) -> Moments:
-        """Give the moments of patches whose weight is above 0."""
-        mean = self._first[chosen] / weight[:, None]
-        variance = np.maximum(self._second[chosen] / weight[:, None] - mean**2, 0.0)
-        return Moments(mean, variance, self._low[chosen], self._high[chosen])
+    def columns(self, slots: Int64Array, weight: Int64Array) -> dict[str, Float32Array]:
+        """Give the stored columns of some patches (`Accumulator.columns`)."""
+        means = self._sums[:, slots] / weight[:, None]
+        variance = np.maximum(means[1] - means[0] ** 2, 0.0)
+        low, high = self._low[slots], self._high[slots]
+        low, high = np.where(low <= high, low, np.nan), np.where(low <= high, high, np.nan)
+        columns = moment_columns(self._columns, means[0], variance, low, high)
+        if "gem" in self._columns:
+            columns["gem"] = _root(means[2], self._gem_p)
+        return columns
+
+    def clear(self, slots: Int64Array) -> None:
+        """Forget some patches (`Accumulator.clear`)."""
+        self._sums[:, slots] = 0.0
+        self._low[slots], self._high[slots] = np.inf, -np.inf
+
+
+def _power_scale(p: float) -> int:
+    """Give the bits behind the point of a power: x of code 1 is 127.5^-2, just above 2^-14."""
+    return math.ceil(14 * p) + _POWER_BITS
+
+
+def _power_table(p: float) -> npt.NDArray[np.int32]:
+    """Give ``sign(x) |x|^p`` of every code in fixed point, int32 (limb, 256), the code taken as uint8.
+
+    All limbs of a number have its sign; limb 0 is the lowest.
+    """
+    scale = _power_scale(p)
+    table = np.zeros((-(-scale // _LIMB_BITS), 256), np.int32)
+    for code in range(1, MAX_CODE + 1):
+        power = Fraction((code / DIVISOR) ** 2) ** int(p) if p == int(p) else Fraction((code / DIVISOR) ** (2 * p))
+        number = round(power * 2**scale)
+        limbs = [number >> (_LIMB_BITS * k) & (2**_LIMB_BITS - 1) for k in range(len(table))]
+        table[:, code] = limbs
+        table[:, 256 - code] = [-limb for limb in limbs]
+    return table
+
+
+def _join_limbs(sums: Int64Array, p: float) -> Float64Array:
+    """Give the sums of powers, float64, from sums of limbs (limb, ...): always added from the lowest."""
+    total = np.zeros(sums.shape[1:])
+    for k, limb in enumerate(sums):
+        total += np.ldexp(limb.astype(np.float64), _LIMB_BITS * k - _power_scale(p))
+    return total
+
+
+def _root(mean: Float64Array, p: float) -> Float32Array:
+    root: Float32Array = (np.sign(mean) * np.abs(mean) ** (1.0 / p)).astype(np.float32)
+    return root

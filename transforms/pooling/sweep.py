@@ -10,28 +10,32 @@ nothing depends on the order of boxes, bands, windows or threads.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from transforms.pooling.sweep_plan import COL0, COL1, DIRECT_ROW, INNER, LEFT, RIGHT, SEGMENT, SLOT
+from transforms.pooling.sweep_plan import (
+    COL0,
+    COL1,
+    DIRECT_ROW,
+    INNER,
+    LEFT,
+    RIGHT,
+    SEGMENT,
+    SLOT,
+    SweepPlan,
+    plan_sweep,
+)
 
 Int8Array = npt.NDArray[np.int8]
 UInt8Array = npt.NDArray[np.uint8]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
-#: `start` and `items` of `sweep_plan.Events`.
-EventArrays = tuple[Int64Array, Int32Array]
-#: Row and column extent of a plan.
-Extent = tuple[int, int, int, int]
 
 #: Rows whose v^4 still add up in 32 bits: 16 * 127^4 < 2^32.
 _SQUARE_ROWS = 16
-#: Columns that are folded together: whole vector registers.
-_CHUNK = 32
-_HALF_CHUNK = 16
-#: Room behind the last column, for chunks that reach beyond it.
-_PAD = _CHUNK
 
 
 @njit(nogil=True, cache=True)
@@ -66,47 +70,31 @@ def _mask_row(codes, mask, clean):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _fold(running, col0, col1):  # type: ignore[no-untyped-def]
-    """Add up running sums over columns [col0, col1): whole chunks, then the few columns too many or too few.
-
-    A 320 m box covers 31 whole columns: the nearest multiple of a chunk leaves one column over, not 31.
-    """
-    total = np.int64(0)
-    n_chunks = (col1 - col0 + _HALF_CHUNK) // _CHUNK
-    for c in range(n_chunks):
-        chunk = running[col0 + c * _CHUNK : col0 + (c + 1) * _CHUNK]
-        for j in range(_CHUNK):
-            total += np.int64(chunk[j])
-    stop = col0 + n_chunks * _CHUNK
-    for j in range(stop, col1):
-        total += np.int64(running[j])
-    for j in range(col1, stop):
-        total -= np.int64(running[j])
-    return total
-
-
-@njit(nogil=True, cache=True)
-def _weigh(running, event):  # type: ignore[no-untyped-def]
+def _weigh(running, items, e):  # type: ignore[no-untyped-def]
     """Give what an event adds to the sum of its box; a border column that is not there is multiplied by 0."""
-    inner = _fold(running, np.int64(event[COL0]), np.int64(event[COL1]))
-    left = np.int64(running[max(event[COL0] - 1, 0)])
-    right = np.int64(running[event[COL1]])
-    return event[INNER] * inner + event[LEFT] * left + event[RIGHT] * right
+    col0, col1 = items[e, COL0], items[e, COL1]
+    whole = running[col0:col1]
+    inner = np.int64(0)
+    for j in range(len(whole)):
+        inner += np.int64(whole[j])
+    left = np.int64(running[max(col0 - 1, 0)])
+    right = np.int64(running[col1])
+    return items[e, INNER] * inner + items[e, LEFT] * left + items[e, RIGHT] * right
 
 
 @njit(nogil=True, cache=True)
 def _sweep_sums(values, mask, b, start, items, extent, sum1, sum2):  # type: ignore[no-untyped-def]
     """Add one band to the sums of v|v| and, where `sum2` is not empty, of v^4."""
     row0, row1, col0, col1 = extent
-    width = values.shape[2] + _PAD
+    width = values.shape[2] + 1  # an event may ask for the column behind the last
     total, square = np.zeros(width, np.int32), np.zeros(width, np.uint32)
     square_high, clean = np.zeros(width, np.int64), np.empty(col1 - col0, np.int8)
     for i in range(row0, row1 + 1):
         for e in range(start[i], start[i + 1]):
             slot = items[e, SLOT]
-            sum1[b, slot] += _weigh(total, items[e])
+            sum1[b, slot] += _weigh(total, items, e)
             if len(sum2):
-                sum2[b, slot] += _weigh(square_high, items[e]) + _weigh(square, items[e])
+                sum2[b, slot] += _weigh(square_high, items, e) + _weigh(square, items, e)
         if i == row1:
             break
         codes = values[b, i, col0:col1]
@@ -128,10 +116,10 @@ def _sweep_powers(values, mask, b, start, items, extent, table, powers):  # type
     clean = np.empty(col1 - col0, np.int8)
     for limb in range(len(table)):
         numbers = table[limb]
-        total = np.zeros(values.shape[2] + _PAD, np.int64)
+        total = np.zeros(values.shape[2] + 1, np.int64)
         for i in range(row0, row1 + 1):
             for e in range(start[i], start[i + 1]):
-                powers[limb, b, items[e, SLOT]] += _weigh(total, items[e])
+                powers[limb, b, items[e, SLOT]] += _weigh(total, items, e)
             if i == row1:
                 break
             codes = values[b, i, col0:col1]
@@ -170,35 +158,19 @@ def _widen(codes, mask, low, high):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _least(low, col0, col1):  # type: ignore[no-untyped-def]
-    """Give the least of columns [col0, col1) by whole chunks: they may overlap, extremes do not mind."""
-    n = col1 - col0
+    codes = low[col0:col1]
     lowest = np.int8(127)
-    if n >= _CHUNK:
-        for c in range((n + _CHUNK - 1) // _CHUNK):
-            at = min(col0 + c * _CHUNK, col1 - _CHUNK)
-            chunk = low[at : at + _CHUNK]
-            for j in range(_CHUNK):
-                lowest = min(lowest, chunk[j])
-        return lowest
-    for j in range(col0, col1):
-        lowest = min(lowest, low[j])
+    for j in range(len(codes)):
+        lowest = min(lowest, codes[j])
     return lowest
 
 
 @njit(nogil=True, cache=True)
 def _largest(high, col0, col1):  # type: ignore[no-untyped-def]
-    """Give the largest of columns [col0, col1), as `_least` does."""
-    n = col1 - col0
+    codes = high[col0:col1]
     highest = np.int8(-127)
-    if n >= _CHUNK:
-        for c in range((n + _CHUNK - 1) // _CHUNK):
-            at = min(col0 + c * _CHUNK, col1 - _CHUNK)
-            chunk = high[at : at + _CHUNK]
-            for j in range(_CHUNK):
-                highest = max(highest, chunk[j])
-        return highest
-    for j in range(col0, col1):
-        highest = max(highest, high[j])
+    for j in range(len(codes)):
+        highest = max(highest, codes[j])
     return highest
 
 
@@ -211,10 +183,10 @@ def _forget(low, high):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _take_extremes(run_low, run_high, event, low, high):  # type: ignore[no-untyped-def]
-    slot = event[SLOT]
-    low[slot] = min(low[slot], _least(run_low, np.int64(event[COL0]), np.int64(event[COL1])))
-    high[slot] = max(high[slot], _largest(run_high, np.int64(event[COL0]), np.int64(event[COL1])))
+def _take_extremes(run_low, run_high, items, e, b, low, high):  # type: ignore[no-untyped-def]
+    slot, col0, col1 = items[e, SLOT], items[e, COL0], items[e, COL1]
+    low[b, slot] = min(low[b, slot], _least(run_low, col0, col1))
+    high[b, slot] = max(high[b, slot], _largest(run_high, col0, col1))
 
 
 @njit(nogil=True, cache=True)
@@ -230,7 +202,7 @@ def _sweep_extremes(  # type: ignore[no-untyped-def]
     for i in range(row0, row1 + 1):
         for e in range(start[i], start[i + 1]):
             if items[e, DIRECT_ROW] < 0:
-                _take_extremes(run_low, run_high, items[e], low[b], high[b])
+                _take_extremes(run_low, run_high, items, e, b, low, high)
             else:
                 _read_directly(values[b], mask, i, items[e], low[b], high[b])
         if i == row1:
@@ -246,7 +218,7 @@ def _sweep_extremes(  # type: ignore[no-untyped-def]
                 valid = mask[k, col0:col1] if len(mask) else no_mask
                 _widen(values[b, k, col0:col1], valid, run_low[col0:col1], run_high[col0:col1])
                 for e in range(back_start[k], back_start[k + 1]):
-                    _take_extremes(run_low, run_high, back_items[e], low[b], high[b])
+                    _take_extremes(run_low, run_high, back_items, e, b, low, high)
 
 
 @njit(nogil=True, cache=True)
@@ -261,44 +233,73 @@ def _read_directly(band, mask, row1, event, low, high):  # type: ignore[no-untyp
 
 
 @njit(nogil=True, cache=True)
-def sweep_codes(
-    values: Int8Array,
-    mask: UInt8Array,
-    bands: tuple[int, int],
-    sums: EventArrays,
-    forward: EventArrays,
-    backward: EventArrays,
-    extent: Extent,
-    table: Int32Array,
-    sum1: Int64Array,
-    sum2: Int64Array,
-    powers: Int64Array,
-    low: Int8Array,
-    high: Int8Array,
-) -> None:
-    """Add some bands of a window of codes v to everything that is kept of them; empty arrays are not wanted.
+def _sweep_bands(  # type: ignore[no-untyped-def]
+    values, mask, first, stop, sums, sum_items, forward, forward_items, backward, backward_items, extent,
+    table, sum1, sum2, powers, low, high,
+):  # fmt: skip
+    """Do all that one band asks for while it lies in the cache, then the next."""
+    for b in range(first, stop):
+        if len(sum1):
+            _sweep_sums(values, mask, b, sums, sum_items, extent, sum1, sum2)
+        if len(powers):
+            _sweep_powers(values, mask, b, sums, sum_items, extent, table, powers)
+        if len(low):
+            _sweep_extremes(values, mask, b, forward, forward_items, backward, backward_items, extent, low, high)
 
-    Bands are the outer loop: what one band asks for is done while it lies in the cache.
+
+@dataclass
+class BandSums:
+    """What is kept of codes v, band by band; empty arrays are not wanted.
+
+    Attributes:
+        sum1: int64 (band, slot) or (0, 0): sum of w v|v|, w in 2^-16 pixel areas.
+        sum2: int64 (band, slot) or (0, 0): sum of w v^4; needs `sum1`.
+        table: int32 (limb, 256): numbers by code, the code taken as uint8.
+        powers: int64 (limb, band, slot) or (0, 0, 0): sum of w table[limb, v].
+        low: int8 (band, slot) or (0, 0): least v over valid pixels whose centre is inside; 127 where there is none.
+        high: int8 (band, slot) or (0, 0): largest v, or -127.
+    """
+
+    sum1: Int64Array
+    sum2: Int64Array
+    table: Int32Array
+    powers: Int64Array
+    low: Int8Array
+    high: Int8Array
+
+
+def sweep_codes(values: Int8Array, mask: UInt8Array, bands: tuple[int, int], plan: SweepPlan, kept: BandSums) -> None:
+    """Add some bands of a window of codes to what is kept; other bands may be swept by other threads meanwhile.
 
     Args:
-        values: int8 (band, height, width).
+        values: int8 (band, height, width), C-contiguous.
         mask: uint8 (height, width), 1 = valid; (0, 0): all are.
         bands: first band and the one behind the last.
-        sums: sum events of the plan.
-        forward: its forward events.
-        backward: its backward events.
-        extent: its extent.
-        table: int32 (limb, 256), power of each code taken as uint8.
-        sum1: int64 (band, slot) or (0, 0), changed: sum of w v|v|, w in 2^-16 pixel areas.
-        sum2: int64 (band, slot) or (0, 0), changed: sum of w v^4; needs `sum1`.
-        powers: int64 (limb, band, slot) or (0, 0, 0), changed: sum of w table[v].
-        low: int8 (band, slot) or (0, 0), changed: least v over valid pixels whose centre is inside.
-        high: int8 (band, slot) or (0, 0), changed: largest v.
+        plan: the boxes, in the row order of `values`.
+        kept: changed.
     """
-    for b in range(bands[0], bands[1]):
-        if len(sum1):
-            _sweep_sums(values, mask, b, sums[0], sums[1], extent, sum1, sum2)
-        if len(powers):
-            _sweep_powers(values, mask, b, sums[0], sums[1], extent, table, powers)
-        if len(low):
-            _sweep_extremes(values, mask, b, forward[0], forward[1], backward[0], backward[1], extent, low, high)
+    sums, forward, backward = plan.sums, plan.forward, plan.backward
+    _sweep_bands(
+        values, mask, bands[0], bands[1],
+        sums.start, sums.items, forward.start, forward.items, backward.start, backward.items, plan.extent,
+        kept.table, kept.sum1, kept.sum2, kept.powers, kept.low, kept.high,
+    )  # fmt: skip
+
+
+def add_weights(mask: Int8Array, rows: Int64Array, cols: Int64Array) -> Int64Array:
+    """Sum the area shares of the pixels of boxes that are 1 in a mask.
+
+    Args:
+        mask: int8 (height, width), 0 or 1, C-contiguous.
+        rows: int64 (n, 8) spans along y (layout: `kernels.py`), n > 0.
+        cols: int64 (n, 8) spans along x.
+
+    Returns:
+        int64 (n,) in 2^-16 pixels.
+    """
+    plan = plan_sweep(rows, cols, np.arange(len(rows)), mask.shape[0], is_mirrored=False)
+    weight = np.zeros((1, len(rows)), np.int64)
+    no_squares, no_mask = np.empty((0, 0), np.int64), np.empty((0, 0), np.uint8)
+    # v|v| of 1 is 1
+    _sweep_sums(mask[None], no_mask, 0, plan.sums.start, plan.sums.items, plan.extent, weight, no_squares)
+    return weight[0]

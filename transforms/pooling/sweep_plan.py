@@ -25,6 +25,7 @@ from transforms.pooling.kernels import (
     FIRST_SHARE,
     FULL0,
     FULL1,
+    HALF,
     LAST_INSIDE,
     LAST_SHARE,
     ONE,
@@ -66,7 +67,7 @@ class SweepPlan:
         sums: before row i is added, boxes take sums.
         forward: before row i is added, boxes take extremes of the segment so far.
         backward: once row i is added, coming from the end of its segment, boxes take extremes.
-        rows: rows [first, stop) and columns [first, stop) that any box touches.
+        extent: rows [first, stop) and columns [first, stop) that any box touches.
     """
 
     sums: Events
@@ -89,8 +90,12 @@ def plan_sweep(rows: Int64Array, cols: Int64Array, target: Int64Array, height: i
         The plan; it serves all bands.
     """
     sums, forward, backward, extent = _list_events(rows, cols, target, height, is_mirrored)
-    events = (Events(*_sort_by_row(items, height)) for items in (sums, forward, backward))
-    return SweepPlan(*events, (int(extent[0]), int(extent[1]), int(extent[2]), int(extent[3])))
+    return SweepPlan(
+        Events(*_sort_by_row(sums, height)),
+        Events(*_sort_by_row(forward, height)),
+        Events(*_sort_by_row(backward, height)),
+        (int(extent[0]), int(extent[1]), int(extent[2]), int(extent[3])),
+    )
 
 
 @njit(nogil=True, cache=True)
@@ -114,9 +119,27 @@ def _inside(span: Any) -> tuple[int, int]:
 
 
 @njit(nogil=True, cache=True)
-def round_share(a: int, b: int) -> int:
-    """Multiply two shares in 2^-16, rounded to nearest: the share of a corner pixel."""
-    return (a * b + (ONE >> 1)) >> SHARE_BITS
+def centre_spans(spans: Int64Array) -> Int64Array:
+    """Give spans of whole pixels in place of spans with border pixels: those whose centre is inside.
+
+    Args:
+        spans: int64 (n, 8), layout: `kernels.py`.
+
+    Returns:
+        int64 (n, 8), without border pixels; may be empty.
+    """
+    centres = np.zeros_like(spans)
+    for k in range(len(spans)):
+        first, stop = _inside(spans[k])
+        centres[k, FULL0] = centres[k, FIRST] = first
+        centres[k, FULL1] = max(stop, first)
+    return centres
+
+
+@njit(nogil=True, cache=True)
+def _round_share(a, b):  # type: ignore[no-untyped-def]
+    """Give the share of a corner pixel in 2^-16, rounded to nearest."""
+    return (a * b + HALF) >> SHARE_BITS
 
 
 @njit(nogil=True, cache=True)
@@ -158,8 +181,8 @@ def _list_sums(events, row, col, slot, height, is_mirrored):  # type: ignore[no-
     at = (y0, y1, y2, y3)
     # the share of the rows above an edge less the share of those below it
     inner = (-top, top - ONE, ONE - bottom, bottom)
-    tl, tr = round_share(top, left), round_share(top, right)
-    bl, br = round_share(bottom, left), round_share(bottom, right)
+    tl, tr = _round_share(top, left), _round_share(top, right)
+    bl, br = _round_share(bottom, left), _round_share(bottom, right)
     on_left = (-tl, tl - left, left - bl, bl)
     on_right = (-tr, tr - right, right - br, br)
     for e in range(4):
