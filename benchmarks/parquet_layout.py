@@ -1,238 +1,169 @@
 """How should vectors be stored in Parquet? The measurements behind docs/adr/0003-parquet-layout.md.
 
-Compares ways to store int8 pixel vectors (64 values) and float32 patch vectors (384 values), and row group sizes:
-size on disk, write and read speed with Arrow on one thread, and SQL with DuckDB on one thread.
+Compares ways to store int8 pixel vectors (64 values) and patch vectors (384 values), row group sizes and sort orders:
+size on disk, write and read speed with Arrow; boxes and H3 cells fetched and dot products taken with DuckDB; and the
+loss of the lossy ones. Layouts are listed in `parquet_encodings.py`, orders in `parquet_order.py`.
 
-Rounds are interleaved: each round runs every layout once, and the median over rounds is reported. Absolute figures
-are those of one machine with a warm page cache; compare ratios of one run only.
+Everything runs on one thread, in interleaved rounds; CPU seconds, medians. Absolute figures are those of one machine
+with a warm page cache; compare ratios of one run only. Losses are also taken on real vectors where
+`ISTHMUS_REAL_DATA` holds them.
 
     python benchmarks/parquet_layout.py            # tables
-    python benchmarks/parquet_layout.py --json     # one JSON object
+    python benchmarks/parquet_layout.py --json     # tables, then one JSON object as the last line
+    python benchmarks/parquet_layout.py --quick    # small trial
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import sys
+import os
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from parquet_encodings import Layout, list_patch_layouts, list_pixel_layouts, list_row_groups, measure_losses
+from parquet_ground import (
+    N_PROBES,
+    Ground,
+    list_boxes,
+    list_cells,
+    make_patches,
+    make_pixels,
+    median_seconds,
+    vector_bytes,
+    where_clause,
+)
+from parquet_order import measure_orders
 
-from transforms.quantization import DIVISOR, quantize
-from warehouse.writer import ROW_GROUP_ROWS
-
-PIXEL_DIMS, PATCH_DIMS = 64, 384
-ROW_GROUPS = (1_024, 4_096, 16_384, 65_536, 262_144)
-#: Share of all keys that a spatial fetch asks for; keys are sorted along a curve, so it is one run of rows.
-FETCH_SHARE = 1 / 256
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One way to store a vector column.
-
-    Attributes:
-        name: key of the result.
-        columns: the vector as columns.
-        options: arguments of the Parquet writer.
-        sql: dot product with a fixed vector, as an SQL expression; empty where SQL cannot read the vector.
-        row_group: rows of a row group.
-        is_open: False where DuckDB refuses the file.
-    """
-
-    name: str
-    columns: pa.Table
-    options: dict[str, Any]
-    sql: str = ""
-    row_group: int = ROW_GROUP_ROWS
-    is_open: bool = True
+PIXEL_ROW_GROUPS = (1_024, 4_096, 16_384, 65_536, 262_144)
+PATCH_ROW_GROUPS = (1_024, 4_096, 16_384, 65_536)
+ACTIONS = ("write", "read", "box", "cell", "sql")
 
 
-@dataclass
-class Timings:
-    """Seconds of each round."""
-
-    write: list[float] = field(default_factory=list)
-    read: list[float] = field(default_factory=list)
-    fetch: list[float] = field(default_factory=list)
-    sql: list[float] = field(default_factory=list)
-
-
-def make_vectors(n_rows: int, dims: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Make unit vectors that change slowly from row to row, with noise: neighbours along the sort order look alike."""
-    n_factors = 16
-    steps = rng.normal(size=(n_rows // 64 + 2, n_factors)).astype(np.float32).cumsum(axis=0) * 0.3
-    at = np.arange(n_rows, dtype=np.float32) / 64
-    low = at.astype(np.int64)
-    share = (at - low)[:, None]
-    factors = np.tanh(steps[low] * (1 - share) + steps[low + 1] * share)
-    vectors = factors @ rng.normal(size=(n_factors, dims)).astype(np.float32)
-    vectors += rng.normal(size=vectors.shape).astype(np.float32)
-    vectors /= np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-    return vectors.astype(np.float32, copy=False)
-
-
-def as_fixed_list(values: npt.NDArray[Any]) -> pa.Table:
-    """Store as a fixed-size list column."""
-    return pa.table({"v": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])})
-
-
-def as_list(values: npt.NDArray[Any]) -> pa.Table:
-    """Store as a variable-size list column."""
-    offsets = pa.array(np.arange(len(values) + 1, dtype=np.int32) * values.shape[1])
-    return pa.table({"v": pa.ListArray.from_arrays(offsets, pa.array(values.ravel()))})
-
-
-def as_binary(values: npt.NDArray[Any]) -> pa.Table:
-    """Store as a fixed-width byte string."""
-    width = values.shape[1] * values.itemsize
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(values))]
-    return pa.table({"v": pa.Array.from_buffers(pa.binary(width), len(values), buffers)})
-
-
-def as_columns(values: npt.NDArray[Any]) -> pa.Table:
-    """Store as one column per dimension."""
-    return pa.table({f"v{i:03d}": np.ascontiguousarray(values[:, i]) for i in range(values.shape[1])})
-
-
-def list_pixel_layouts(n_rows: int, rng: np.random.Generator) -> list[Layout]:
-    """List the ways to store int8 codes, and row group sizes of one of them."""
-    codes = quantize(make_vectors(n_rows, PIXEL_DIMS, rng))
-    target = rng.normal(size=PIXEL_DIMS)
-    weights = "[" + ", ".join(f"{value:.6f}" for value in target) + "]::double[]"
-    value = f"sign(x) * (x / {DIVISOR}) ** 2"
-    from_list = f"list_inner_product(list_transform(v, lambda x: {value}), {weights})"
-    by_byte = "list_transform(range(1, 128, 2), lambda i: ('0x' || substr(hex(v), i, 2))::integer)"
-    signed = f"list_transform({by_byte}, lambda b: if(b > 127, b - 256, b))"
-    from_binary = f"list_inner_product(list_transform({signed}, lambda x: {value}), {weights})"
-    columns = [f"v{i:03d}" for i in range(PIXEL_DIMS)]
-    from_columns = " + ".join(
-        f"sign({c}) * ({c} / {DIVISOR}) ** 2 * {w:.6f}" for c, w in zip(columns, target, strict=True)
-    )
-    plain, delta = {"compression": "zstd", "use_dictionary": False}, "DELTA_BINARY_PACKED"
-    fixed = as_fixed_list(codes)
-    return [
-        Layout("fixed_list", fixed, plain, from_list),
-        Layout("fixed_list_dictionary", fixed, {**plain, "use_dictionary": True}, from_list),
-        Layout("fixed_list_dictionary_uncompressed", fixed, {"compression": "none", "use_dictionary": True}, from_list),
-        Layout("fixed_list_delta", fixed, {**plain, "column_encoding": {"v.list.element": delta}}, from_list),
-        Layout("fixed_list_uncompressed", fixed, {**plain, "compression": "none"}, from_list),
-        Layout("binary", as_binary(codes), plain, from_binary),
-        Layout("binary_split", as_binary(codes), {**plain, "use_byte_stream_split": ["v"]}, is_open=False),
-        Layout("columns", as_columns(codes), plain, from_columns),
-        *[
-            Layout(f"fixed_list_dictionary_rows_{rows}", fixed, {**plain, "use_dictionary": True}, from_list, rows)
-            for rows in ROW_GROUPS
-            if rows != ROW_GROUP_ROWS
-        ],
-    ]
-
-
-def list_patch_layouts(n_rows: int, rng: np.random.Generator) -> list[Layout]:
-    """List the ways to store float32 vectors."""
-    vectors = make_vectors(n_rows, PATCH_DIMS, rng)
-    target = "[" + ", ".join(f"{value:.6f}" for value in rng.normal(size=PATCH_DIMS)) + f"]::float[{PATCH_DIMS}]"
-    product = f"array_inner_product(v::float[{PATCH_DIMS}], {target})"
-    plain = {"compression": "zstd", "use_dictionary": False}
-    fixed = as_fixed_list(vectors)
-    return [
-        Layout("fixed_list_split", fixed, {**plain, "use_byte_stream_split": ["v.list.element"]}, product),
-        Layout("fixed_list", fixed, plain, product),
-        Layout("fixed_list_uncompressed", fixed, {**plain, "compression": "none"}, product),
-        Layout("list_arrow_defaults", as_list(vectors), {"compression": "snappy"}, product),
-        Layout("binary", as_binary(vectors), plain),
-    ]
-
-
-def measure(layouts: list[Layout], folder: Path, rounds: int) -> list[dict[str, Any]]:
-    """Run every layout once per round; report medians."""
-    found = {layout.name: Timings() for layout in layouts}
+def measure_layouts(
+    ground: Ground, layouts: list[Layout], plain_bytes: int, folder: Path, rounds: int
+) -> list[dict[str, Any]]:
+    """Measure every layout of the same vectors; a GB is 1e9 of `plain_bytes`, whatever a layout takes on disk."""
     paths = {layout.name: folder / f"{layout.name}.parquet" for layout in layouts}
     with duckdb.connect(config={"threads": 1}) as connection:
-        for _ in range(rounds):
-            for layout in layouts:
-                measure_once(layout, paths[layout.name], found[layout.name], connection)
-    return [describe(layout, paths[layout.name], found[layout.name]) for layout in layouts]
+        cases: dict[str, Callable[[], object]] = {}
+        for layout in layouts:
+            cases |= list_cases(layout, paths[layout.name], ground, connection)
+        seconds = median_seconds(cases, rounds)
+    rows = []
+    for layout in layouts:
+        found = {action: seconds.get(f"{layout.name}/{action}") for action in ACTIONS}
+        rows.append(
+            {
+                "layout": layout.name,
+                "size_share": round(vector_bytes(paths[layout.name], layout.columns.column_names) / plain_bytes, 3),
+                "write_gb_s": rate(plain_bytes / 1e9, found["write"]),
+                "read_gb_s": rate(plain_bytes / 1e9, found["read"]),
+                "box_ms": milliseconds(found["box"]),
+                "cell_ms": milliseconds(found["cell"]),
+                "sql_mrows_s": rate(len(ground.vectors) / 1e6, found["sql"]),
+            }
+        )
+    return rows
 
 
-def measure_once(layout: Layout, path: Path, found: Timings, connection: duckdb.DuckDBPyConnection) -> None:
-    """Write, read, fetch a run of rows, and query, each once."""
-    n_rows = layout.columns.num_rows
-    table = layout.columns.append_column("key", pa.array(np.arange(n_rows, dtype=np.uint64)))
-    found.write.append(
-        seconds_of(lambda: pq.write_table(table, path, row_group_size=layout.row_group, **layout.options))
-    )
-    found.read.append(seconds_of(lambda: pq.read_table(path, columns=layout.columns.column_names, use_threads=False)))
-    if not layout.is_open:
-        return
-    source = connection.from_parquet(str(path))
-    first = n_rows // 3
-    run = f"key between {first} and {first + int(n_rows * FETCH_SHARE) - 1}"
-    found.fetch.append(seconds_of(lambda: source.filter(run).to_arrow_table()))
-    if layout.sql:
-        found.sql.append(seconds_of(lambda: source.aggregate(f"max({layout.sql})").fetchall()))
+def list_cases(
+    layout: Layout, path: Path, ground: Ground, connection: duckdb.DuckDBPyConnection
+) -> dict[str, Callable[[], object]]:
+    """List what is timed, by layout and action; writing comes first and leaves the file for the others."""
+    names = layout.columns.column_names
+    cell_column = f"h3_r{ground.resolutions[0]}"
+    table = ground.places.select(["lon", "lat", cell_column])
+    for name in names:
+        table = table.append_column(layout.columns.schema.field(name), layout.columns[name])
+    rng = np.random.default_rng(1)
+    boxes = [where_clause(box) for box in list_boxes(ground, rng)]
+    cells = [where_clause(cell) for cell in list_cells(ground, ground.resolutions[0], rng)]
 
+    def fetch(conditions: list[str]) -> None:
+        for condition in conditions:
+            connection.execute(f"select {', '.join(names)} from '{path}' where {condition}").to_arrow_table()
 
-def describe(layout: Layout, path: Path, found: Timings) -> dict[str, Any]:
-    """Turn timings into speeds; a GB is 1e9 bytes of plain vectors, whatever they take on disk."""
-    plain_gb = layout.columns.nbytes / 1e9
-    n_rows = layout.columns.num_rows
-    return {
-        "layout": layout.name,
-        "row_group": layout.row_group,
-        "size_share": round(path.stat().st_size / layout.columns.nbytes, 3),
-        "write_gb_s": round(plain_gb / statistics.median(found.write), 3),
-        "read_gb_s": round(plain_gb / statistics.median(found.read), 3),
-        "fetch_ms": round(1e3 * statistics.median(found.fetch), 2) if found.fetch else None,
-        "sql_mrows_s": round(n_rows / 1e6 / statistics.median(found.sql), 3) if found.sql else None,
+    cases: dict[str, Callable[[], object]] = {
+        "write": lambda: pq.write_table(table, path, row_group_size=layout.row_group, **layout.options),
+        "read": lambda: pq.ParquetFile(path).read(columns=names, use_threads=False),
     }
+    if layout.is_open:
+        cases |= {"box": lambda: fetch(boxes), "cell": lambda: fetch(cells)}
+        if layout.sql:
+            cases["sql"] = lambda: connection.execute(f"select max({layout.sql}) from '{path}'").fetchall()
+    return {f"{layout.name}/{action}": case for action, case in cases.items()}
 
 
-def seconds_of(work: Callable[[], object]) -> float:
-    """Time one call."""
-    watch = time.perf_counter()
-    work()
-    return time.perf_counter() - watch
+def rate(amount: float, seconds: float | None) -> float | None:
+    """Give an amount per second."""
+    return None if seconds is None else round(amount / seconds, 3)
+
+
+def milliseconds(seconds: float | None) -> float | None:
+    """Give the milliseconds of one of the probes that were timed together."""
+    return None if seconds is None else round(1e3 * seconds / N_PROBES, 2)
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     """Print results as aligned columns."""
-    print(title)
-    print(" | ".join(f"{name:>36}" if name == "layout" else f"{name:>11}" for name in rows[0]))
+    widths = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in rows[0]}
+    print(f"\n{title}")
+    print(" | ".join(f"{name:>{width}}" for name, width in widths.items()))
     for row in rows:
-        print(" | ".join(f"{v!s:>36}" if name == "layout" else f"{v!s:>11}" for name, v in row.items()))
+        print(" | ".join(f"{row[name]!s:>{width}}" for name, width in widths.items()))
+
+
+def measure_all(n_pixels: int, n_patches: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
+    """Measure layouts and row groups on rows sorted by key, then orders."""
+    rng = np.random.default_rng(0)
+    # a shard keeps a sample of its pixels, and some windows whole
+    sample = make_pixels("sampled pixels", n_pixels, 110_000.0, rng, (5, 7))
+    window = make_pixels("window pixels", n_pixels, 10.0 * int(n_pixels**0.5), rng, (7, 9))
+    patches = make_patches("patches", n_patches, rng)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        results = {
+            f"orders: {ground.name}": measure_orders(ground, folder, rounds) for ground in (sample, window, patches)
+        }
+        for ground, list_layouts, sizes in (
+            (sample.sorted_by_key(), list_pixel_layouts, PIXEL_ROW_GROUPS),
+            (patches.sorted_by_key(), list_patch_layouts, PATCH_ROW_GROUPS),
+        ):
+            layouts = list_layouts(ground.vectors, rng)
+            plain_bytes = ground.vectors.size * (1 if "pixels" in ground.name else 4)
+            results[ground.name] = measure_layouts(ground, layouts, plain_bytes, folder, rounds)
+            varied = list_row_groups(layouts[0], sizes)
+            results[f"row groups: {ground.name}"] = measure_layouts(ground, varied, plain_bytes, folder, rounds)
+    results["losses"] = measure_losses(patches.vectors)
+    return results
 
 
 def main() -> None:
     """Parse arguments, measure, print."""
     parser = argparse.ArgumentParser(description="Parquet layouts of vectors: size, speed, SQL.")
     parser.add_argument("--pixels", type=int, default=524_288, help="rows of int8 vectors")
-    parser.add_argument("--patches", type=int, default=65_536, help="rows of float32 vectors")
+    parser.add_argument("--patches", type=int, default=65_536, help="rows of 384-d vectors, about")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    arguments = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="an eighth of the rows, one round")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    given = parser.parse_args()
     pa.set_cpu_count(1)
-    rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as name:
-        pixels = measure(list_pixel_layouts(arguments.pixels, rng), Path(name), arguments.rounds)
-        patches = measure(list_patch_layouts(arguments.patches, rng), Path(name), arguments.rounds)
-    if arguments.json:
-        json.dump({"pixels": pixels, "patches": patches}, sys.stdout)
-        sys.stdout.write("\n")
-        return
-    print_table(f"int8[{PIXEL_DIMS}], {arguments.pixels} rows", pixels)
-    print_table(f"float32[{PATCH_DIMS}], {arguments.patches} rows", patches)
+    share = 8 if given.quick else 1
+    load_before = os.getloadavg()[0]
+    results = measure_all(given.pixels // share, given.patches // share, 1 if given.quick else given.rounds)
+    for title, rows in results.items():
+        print_table(title, rows)
+    machine = {"cores": os.cpu_count(), "load_average": [round(load_before, 2), round(os.getloadavg()[0], 2)]}
+    print(f"\n{machine}")
+    if given.json:
+        print(json.dumps({**machine, **results}))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import shapely
 
 from warehouse.errors import SchemaError
 from warehouse.provenance import FOOTER_KEY, Provenance, encode_footer
-from warehouse.schemas import SCHEMA_VERSION, TableSpec
+from warehouse.table_spec import SCHEMA_VERSION, TableSpec
 
 #: Rows of a row group. See docs/adr/0003-parquet-layout.md.
 ROW_GROUP_ROWS = 16_384
@@ -94,7 +94,7 @@ def open_partition(path: Path, spec: TableSpec, provenance: Provenance) -> Itera
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     schema = stored_schema(spec).with_metadata({FOOTER_KEY: encode_footer(spec.name, SCHEMA_VERSION, provenance)})
     try:
-        with pq.ParquetWriter(temporary, schema, **_encodings(spec)) as file:
+        with pq.ParquetWriter(temporary, schema, **encodings(spec)) as file:
             writer = PartitionWriter(spec, path, file)
             yield writer
             writer.finish_geometry()
@@ -145,11 +145,20 @@ def check_schema(spec: TableSpec, table: pa.Table) -> None:
 
 
 def stored_schema(spec: TableSpec) -> pa.Schema:
-    """Give the schema on disk: the declared one, and a `bbox` covering beside polygons (GeoParquet 1.1)."""
+    """Give the schema on disk: the declared one, elements of vectors never null (they read a third faster), and a
+    `bbox` covering beside polygons (GeoParquet 1.1).
+    """
+    schema = pa.schema([column.with_type(_stored_type(column.type)) for column in spec.schema])
     if spec.geometry != "Polygon":
-        return spec.schema
+        return schema
     corner = [pa.field(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")]
-    return spec.schema.append(pa.field("bbox", pa.struct(corner)))
+    return schema.append(pa.field("bbox", pa.struct(corner)))
+
+
+def _stored_type(kind: pa.DataType) -> pa.DataType:
+    if not pa.types.is_fixed_size_list(kind):
+        return kind
+    return pa.list_(pa.field("element", kind.value_type, nullable=False), kind.list_size)
 
 
 def _encode_geometry(spec: TableSpec, table: pa.Table) -> tuple[pa.Table, list[float]]:
@@ -189,7 +198,7 @@ def _geo_metadata(spec: TableSpec, corners: np.ndarray) -> bytes:
     return bytes(pq.read_schema(buffer).metadata[b"geo"])
 
 
-def _encodings(spec: TableSpec) -> dict[str, object]:
+def encodings(spec: TableSpec) -> dict[str, object]:
     """Choose encodings: byte-stream split for floats, dictionaries for text and codes. See the ADR."""
     floats, repeated = [], []
     for column in stored_schema(spec):
