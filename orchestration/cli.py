@@ -174,6 +174,60 @@ def pool(
 
 
 @app.command()
+def upsample(
+    year: Annotated[int, typer.Option(help="Calendar year of the patch vectors.")],
+    bbox: Annotated[tuple[float, float, float, float], typer.Option(help="West, south, east, north in degrees.")],
+    operator: Annotated[str, typer.Option(help="Upsampling operator that needs no labels and no guide.")] = "bilinear",
+    pixel_m: Annotated[float, typer.Option(help="Pixel pitch in metres.")] = 10.0,
+    full: Annotated[bool, typer.Option("--full", help="float32 at full width instead of int8 in the basis.")] = False,
+    config: ConfigOption = _DEMO_CONFIG,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: upsampled_<operator>_<year>.tif here.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Upsample stored patches to a GeoTIFF: `isthmus upsample --year 2024 --bbox 102.02 12.60 102.075 12.654`.
+
+    A pixel is 64 int8 bands in the basis of the year, as large as a native one; its version is in the file's tags.
+    """
+    from warehouse.window_raster import WindowRequest, upsample_to_raster
+
+    request = WindowRequest(year, bbox, operator, pixel_m, full, output)
+    warehouse = _open_warehouse(config)
+    with _progress() as bar:
+        task = bar.add_task("reading patches", total=1.0)
+        summary = upsample_to_raster(
+            warehouse, request, lambda share, text: bar.update(task, completed=share, description=text)
+        )
+    _print_summary(summary, as_json)
+
+
+@app.command()
+def preview(
+    year: Annotated[int, typer.Option(help="Calendar year of the product.")],
+    product: Annotated[str | None, typer.Option(help="Pixel product. Default: compare.pixels of the settings.")] = None,
+    config: ConfigOption = _DEMO_CONFIG,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: overview_<product>_<year>.parquet in the warehouse.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Cells to pool exactly, to measure the error.")] = 64,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the 320 m overviews of the area as an approximate pooled table, in a moment, and measure its error."""
+    from warehouse.overview import write_preview
+    from warehouse.settings import load_settings
+    from warehouse.store import Warehouse
+
+    with _progress() as bar:
+        task = bar.add_task("listing files", total=1.0)
+        summary = write_preview(
+            Warehouse(load_settings(config)), year, product, output, sample,
+            lambda share, text: bar.update(task, completed=share, description=text),
+        )  # fmt: skip
+    _print_summary(summary, as_json)
+
+
+@app.command()
 def ui(
     config: ConfigOption = _DEMO_CONFIG,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
@@ -212,8 +266,12 @@ def _complain(what: str, text: str, code: int) -> NoReturn:
 
 
 def _print_summary(summary: Any, as_json: bool) -> None:
-    """Print the fields of a summary, one a line, or as one JSON row."""
-    fields = {name: _plain(getattr(summary, name)) for name in summary.__dataclass_fields__}
+    """Print the fields of a summary and of the records in it, one a line, or as one JSON row."""
+    fields: dict[str, Any] = {}
+    for name in summary.__dataclass_fields__:
+        value = getattr(summary, name)
+        nested = getattr(value, "__dataclass_fields__", {})
+        fields |= {f"{name}_{part}": getattr(value, part) for part in nested} if nested else {name: _plain(value)}
     _print_rows([fields] if as_json else [{"what": name, "value": value} for name, value in fields.items()], as_json)
 
 

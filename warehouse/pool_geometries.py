@@ -139,12 +139,12 @@ def pool_geometries(warehouse: Warehouse, request: PoolRequest, progress: Progre
         for batch in cut_batches(polygons, zones.home, max_pixels * product.pixel_m**2):
             pooler = PolygonPooler(
                 polygons[batch], int(zones.home[batch[0]]), product.dims, columns, parameters,
-                continued=np.array([bool(zones.others[k]) for k in batch]),
+                min_coverage=min_coverage, continued=np.array([bool(zones.others[k]) for k in batch]),
             )  # fmt: skip
             others = [zones.others[k] for k in batch]
             for text in _read_batch(source, request.year, pooler, others, warehouse.settings.limits.block_px):
                 progress(done / len(geometries), text)
-            rows.put(batch, pooler.finish(min_coverage))
+            rows.put(batch, pooler.finish())
             done += len(batch)
         used = index.take(zones.touched)
         is_simulated = warehouse.is_simulated(used)

@@ -139,11 +139,11 @@ def pool(window_or_parts: PixelWindow | list[PixelWindow], shape: object, **opti
     parts = window_or_parts if isinstance(window_or_parts, list) else [window_or_parts]
     shapes_ = np.atleast_1d(np.asarray(shape, object))
     columns = options.pop("columns", COLUMNS)
-    min_coverage = options.pop("min_coverage", 0.0)
+    options = {"min_coverage": 0.0, **options}
     pooler = PolygonPooler(shapes_, EPSG, len(parts[0].values), columns, **options)  # type: ignore[arg-type]
     for part in parts:
         pooler.add(part)
-    return pooler.finish(min_coverage)  # type: ignore[arg-type]
+    return pooler.finish()
 
 
 @settings(max_examples=25, deadline=None)
@@ -220,9 +220,9 @@ def test_boxes_are_pooled_as_by_the_box_pooler() -> None:
     boxes = np.stack(
         [WEST + corner[:, 0], NORTH - corner[:, 1] - 320, WEST + corner[:, 0] + 320, NORTH - corner[:, 1]], 1
     )
-    pooler = PatchPooler(boxes, EPSG, 5)
+    pooler = PatchPooler(boxes, EPSG, 5, MOMENT_COLUMNS, min_coverage=0.3)
     pooler.add(window)
-    expected = pooler.finish(0.3)
+    expected = pooler.finish()
     found = pool(window, shapely.box(*boxes.T), columns=MOMENT_COLUMNS, min_coverage=0.3)
     for name in MOMENT_COLUMNS:
         np.testing.assert_allclose(found.columns[name], expected.columns[name], atol=1e-6, err_msg=name)
@@ -303,13 +303,13 @@ def pool_seam(
     other: list[PixelWindow],
     columns: tuple[str, ...] = ("mean",),
 ) -> PooledPatches:
-    pooler = PolygonPooler(np.array(shapes_), EPSG, 1, columns, continued=np.ones(len(shapes_), bool))
+    pooler = PolygonPooler(np.array(shapes_), EPSG, 1, columns, min_coverage=0.0, continued=np.ones(len(shapes_), bool))
     for window in own:
         pooler.add(window)
     pooler.move_to(NEXT)
     for window in other:
         pooler.add(window)
-    return pooler.finish(0.0)
+    return pooler.finish()
 
 
 def test_footprints_over_a_zone_edge_are_whole_and_no_ground_counts_twice() -> None:
@@ -341,7 +341,7 @@ def test_a_footprint_whole_in_its_own_zone_takes_nothing_from_the_next() -> None
     shapes_ = [at_seam(0, 0, turn=20), at_seam(100, 100)]
     alone = PolygonPooler(np.array(shapes_), EPSG, 1, ("mean",))
     alone.add(own)
-    expected = alone.finish(0.0)
+    expected = alone.finish()
     pooled = pool_seam(shapes_, [own], [other])
     np.testing.assert_array_equal(pooled.columns["mean"], expected.columns["mean"])
     np.testing.assert_array_equal(pooled.n_pixels, expected.n_pixels)

@@ -102,10 +102,11 @@ class PolygonPooler:
         dims: bands of each window.
         columns: stored columns wanted (`operators.stored_columns`).
         parameters: of the operators.
+        min_coverage: least `valid_fraction` of a polygon that gets values, in [0, 1].
         continued: bool (n,), which polygons another zone may continue; None = none.
 
     Raises:
-        ShapeError: a polygon is no (multi)polygon, is not sound, or has no area.
+        ShapeError: a polygon is no (multi)polygon, is not sound, or has no area; `min_coverage` is outside [0, 1].
     """
 
     def __init__(
@@ -115,9 +116,14 @@ class PolygonPooler:
         dims: int,
         columns: Sequence[str],
         parameters: PoolingParameters | None = None,
+        *,
+        min_coverage: float = 0.5,
         continued: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         _check_polygons(polygons)
+        if not 0.0 <= min_coverage <= 1.0:
+            raise ShapeError("min_coverage", min_coverage, "a share in [0, 1]", "Set it to 0.5, the default.")
+        self._min_coverage = min_coverage
         self.epsg = self._home_epsg = epsg
         self.dims = dims
         self._columns = tuple(columns)
@@ -176,22 +182,16 @@ class PolygonPooler:
         self._look_for(numbers, project_polygons(self._open[numbers], self._home_epsg, epsg))
         self.epsg = epsg
 
-    def finish(self, min_coverage: float = 0.5) -> PooledPatches:
+    def finish(self) -> PooledPatches:
         """Give the pooled columns of all polygons, in their order.
 
-        Args:
-            min_coverage: least `valid_fraction` of a polygon that gets vectors, in [0, 1].
-
         Raises:
-            ShapeError: `min_coverage` is outside [0, 1].
             WindowError: windows overlapped, so that some polygon was covered more than once.
         """
-        if not 0.0 <= min_coverage <= 1.0:
-            raise ShapeError("min_coverage", min_coverage, "a share in [0, 1]", "Set it to 0.5, the default.")
         self._settle()
         fraction = self._valid_fraction()
         columns = empty_columns(self._columns, len(self), self.dims, self._parameters)
-        usable = np.flatnonzero((fraction >= min_coverage) & (self._weight > 0))
+        usable = np.flatnonzero((fraction >= self._min_coverage) & (self._weight > 0))
         for start in range(0, len(usable), _FINISH_CHUNK):
             chosen = usable[start : start + _FINISH_CHUNK]
             assert self._sums is not None  # weights come from windows
