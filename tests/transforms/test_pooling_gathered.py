@@ -181,9 +181,9 @@ def test_a_cleared_slot_knows_nothing_of_the_patch_before():
     gathered.reserve(1)
     slot, weight = np.zeros(1, np.int64), np.ones(1, np.int64)
     gathered.add(values, touching(cut, affine, valid, values, slot))
-    assert not np.isnan(gathered.columns(slot, weight)["gem"]).any()
+    assert not np.isnan(gathered.columns(slot, weight)["percentiles"]).any()
     gathered.clear(slot)
-    assert np.isnan(gathered.columns(slot, weight)["gem"]).all()
+    assert np.isnan(gathered.columns(slot, weight)["percentiles"]).all()
     gathered.add(values, touching(inside, affine, valid, values, slot))
     expected = gather(inside, [(values, valid, affine)], GATHERED_COLUMNS, parameters)
     for name, column in gathered.columns(slot, weight).items():
@@ -195,14 +195,14 @@ def test_reserving_more_slots_keeps_what_is_there():
     affine = Affine(10.0, 0, 0.0, 0, -10.0, 400.0)
     values, valid = make_field(rng, 6, 0.0)
     boxes = make_boxes(rng, affine, 4)
-    gathered = GatheredColumns(("gem",), 6, PoolingParameters())
+    gathered = GatheredColumns(("percentiles",), 6, PoolingParameters())
     gathered.reserve(4)
     gathered.add(values, touching(boxes, affine, valid, values, np.arange(4)))
-    before = gathered.columns(np.arange(4), np.ones(4, np.int64))["gem"]
+    before = gathered.columns(np.arange(4), np.ones(4, np.int64))["percentiles"]
     gathered.reserve(9)
     gathered.reserve(2)
-    np.testing.assert_array_equal(gathered.columns(np.arange(4), np.ones(4, np.int64))["gem"], before)
-    assert np.isnan(gathered.columns(np.arange(4, 9), np.ones(5, np.int64))["gem"]).all()
+    np.testing.assert_array_equal(gathered.columns(np.arange(4), np.ones(4, np.int64))["percentiles"], before)
+    assert np.isnan(gathered.columns(np.arange(4, 9), np.ones(5, np.int64))["percentiles"]).all()
 
 
 def test_pixels_of_finished_patches_are_not_kept():
@@ -210,7 +210,7 @@ def test_pixels_of_finished_patches_are_not_kept():
     affine = Affine(10.0, 0, 0.0, 0, -10.0, 400.0)
     values, valid = make_field(rng, 6, 0.0)
     boxes = make_boxes(rng, affine, 12)
-    gathered = GatheredColumns(("gem",), 6, PoolingParameters())
+    gathered = GatheredColumns(("percentiles",), 6, PoolingParameters())
     gathered.reserve(12)
     for part, mask, corner in split(values, valid, affine, rng):
         gathered.add(part, touching(boxes, corner, mask, part, np.arange(12)))
@@ -256,4 +256,4 @@ def test_ties_between_centres_go_to_the_first_as_in_the_definition():
 
 def test_a_fitted_operator_without_codebook_is_refused():
     with pytest.raises(MissingCodebookError, match="vlad"):
-        GatheredColumns(("gem", "vlad"), 6, PoolingParameters())
+        GatheredColumns(("percentiles", "vlad"), 6, PoolingParameters())

@@ -20,7 +20,7 @@ Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
 #: Products of this many pixels are added in float32 before they enter float64: bounds rounding in large patches.
-_CHUNK = 1024
+_CHUNK = 2048
 
 
 @njit(nogil=True, cache=True, fastmath=LANES)

@@ -34,7 +34,7 @@ from transforms.pooling.kernels import ONE
 from transforms.pooling.operators import column_dims
 from transforms.pooling.order_kernels import order_codes, order_floats
 from transforms.pooling.pixels import PoolingParameters
-from transforms.quantization import DEQUANTIZE_LUT, DIVISOR
+from transforms.quantization import DEQUANTIZE_LUT
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -43,9 +43,9 @@ AnyArray = npt.NDArray[Any]
 
 #: Stored columns that are pooled here.
 GATHERED_COLUMNS = (
-    "gem", "median_iqr", "percentiles", "centre_weighted", "covariance", "pyramid_2x2", "pyramid_4x4", "vlad", "bow",
+    "median_iqr", "percentiles", "centre_weighted", "covariance", "pyramid_2x2", "pyramid_4x4", "vlad", "bow",
 )  # fmt: skip
-_ORDER_COLUMNS = frozenset({"gem", "median_iqr", "percentiles"})
+_ORDER_COLUMNS = frozenset({"median_iqr", "percentiles"})
 #: Decoded pixels that are worked on at once: about what fits the last cache level of a core.
 _GROUP_BYTES = 4 << 20
 _NOT_WANTED = np.empty((0, 0), np.float32)
@@ -208,7 +208,7 @@ class GatheredColumns:
         if group.pixels.dtype == np.float32:
             return group.pixels
         x = self._take_scratch("x", (len(group.slots), self._bands, group.pixels.shape[2]), np.dtype(np.float32))
-        decode_codes(group.pixels, 1.0 / DIVISOR**2, x)
+        decode_codes(group.pixels, x)
         x[:, self._dims :] = 0.0
         return x
 
@@ -228,10 +228,9 @@ class GatheredColumns:
 
 
 class _Orders:
-    """Quantiles and sums of powers that some columns need, computed once for all of them."""
+    """Quantiles that some columns need, computed once for all of them."""
 
     def __init__(self, columns: tuple[str, ...], parameters: PoolingParameters) -> None:
-        self._gem_p = parameters.gem_p
         self._wants = _ORDER_COLUMNS & set(columns)
         shares = [q / 100.0 for q in parameters.percentiles] if "percentiles" in self._wants else []
         quartiles = [0.25, 0.5, 0.75] if "median_iqr" in self._wants else []
@@ -239,21 +238,16 @@ class _Orders:
         self._percentiles = np.searchsorted(self._quantiles, shares)
         self._quartiles = np.searchsorted(self._quantiles, quartiles)
         self._decode = np.nan_to_num(DEQUANTIZE_LUT, nan=0.0)
-        values = self._decode.astype(np.float64)
-        self._powers = np.sign(values) * np.abs(values) ** self._gem_p
 
     def pool(self, group: _Group, dims: int, results: dict[str, Float32Array]) -> None:
         """Write the wanted columns of a group."""
         n = len(group.slots)
         found = np.full((n, len(self._quantiles), dims), np.nan, np.float32)
-        power = np.full((n, dims) if "gem" in self._wants else (0, 0), np.nan)
         given = (group.pixels, group.weight, group.sizes, np.arange(n), self._quantiles)
         if group.pixels.dtype == np.int8:
-            order_codes(*given, self._decode, self._powers, found, power)
+            order_codes(*given, self._decode, found)
         else:
-            order_floats(*given, self._gem_p, found, power)
-        if "gem" in self._wants:
-            results["gem"][group.slots] = np.sign(power) * np.abs(power) ** (1.0 / self._gem_p)
+            order_floats(*given, found)
         if "percentiles" in self._wants:
             results["percentiles"][group.slots] = found[:, self._percentiles].reshape(n, -1)
         if "median_iqr" in self._wants:

@@ -22,6 +22,7 @@ from numba import njit
 
 from transforms.pooling.definitions import CENTRE_SIGMA
 from transforms.pooling.kernels import ONE, SHARE_BITS
+from transforms.quantization import DIVISOR
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -30,6 +31,7 @@ Int64Array = npt.NDArray[np.int64]
 #: Lets the compiler split sums into vector lanes and join a product with a sum; NaN and infinity stay what they are.
 LANES = {"reassoc", "contract", "nsz"}
 _HALF = ONE >> 1
+_SQUARED_DIVISOR = np.float32(DIVISOR**2)
 
 
 @njit(nogil=True, cache=True)
@@ -99,15 +101,18 @@ def clear_nodata(pixels: Float32Array, weight: Int64Array) -> None:
 
 
 @njit(nogil=True, cache=True)
-def decode_codes(pixels: npt.NDArray[np.int8], scale: float, x: Float32Array) -> None:
-    """Write the vector values ``v|v| scale`` of codes v; nodata gets a number too, and has weight 0."""
+def decode_codes(pixels: npt.NDArray[np.int8], x: Float32Array) -> None:
+    """Write the vector values ``v|v| / 127.5^2`` of codes v; nodata gets a number too, and has weight 0.
+
+    The division is exact to float32, as the table of `dequantize` is; a product with the inverse would not be.
+    """
     groups, bands, n = pixels.shape
     for g in range(groups):
         for b in range(bands):
             codes, row = pixels[g, b], x[g, b, :n]
             for p in range(n):
                 v = np.int32(codes[p])
-                row[p] = np.float32(np.float64(v * abs(v)) * scale)
+                row[p] = np.float32(v * abs(v)) / _SQUARED_DIVISOR
 
 
 @njit(nogil=True, cache=True)

@@ -154,7 +154,7 @@ POOLING_OPERATORS: dict[str, PoolingOperator] = {
             "Where a small object decides and pushes a dimension up; sensitive to single bad pixels.",
         ),
         _base(
-            "gem", definitions.gem, _times(1), "gather", "Radenovic et al. 2018, arXiv:1711.02512",
+            "gem", definitions.gem, _times(1), "one_pass", "Radenovic et al. 2018, arXiv:1711.02512",
             "Between mean (p = 1) and extremes (large p): small salient objects without trusting one pixel.",
         ),
         _base(

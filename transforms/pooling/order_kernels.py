@@ -1,7 +1,7 @@
-"""Compiled loops of operators on sorted values: quantiles and the generalised mean.
+"""Compiled loops of operators on sorted values: weighted quantiles.
 
 Belongs here: counting codes, sorting floats, one patch and band at a time. Does not: how pixels get here (shapes:
-`gathered_kernels.py`), what the operators are (`definitions.py`).
+`gathered_kernels.py`), what an operator is (`definitions.py`).
 """
 
 from __future__ import annotations
@@ -26,13 +26,9 @@ def order_codes(
     target: Int64Array,
     quantiles: Float64Array,
     decode: Float32Array,
-    powers: Float64Array,
-    out_quantiles: Float32Array,
-    out_power: Float64Array,
+    out: Float32Array,
 ) -> None:
-    """Count codes by weight, and read weighted quantiles and the mean of a power off the counts.
-
-    The 256 sums of weights of a patch and band say all about both operators: exact, and nothing is sorted.
+    """Count codes by weight, and read weighted quantiles off the counts: exact, and nothing is sorted.
 
     Args:
         pixels: int8 (g, band, n).
@@ -41,9 +37,7 @@ def order_codes(
         target: int64 (g,), rows of the outputs.
         quantiles: float64 (q,), ascending, in [0, 1].
         decode: float32 (256,), vector value of code - 128.
-        powers: float64 (256,), signed power of that value.
-        out_quantiles: float32 (m, q, band), changed.
-        out_power: float64 (m, band), changed; (0, 0) if not wanted.
+        out: float32 (m, q, band), changed.
     """
     counts = np.empty((4, N_CODES), np.int64)
     least = np.empty(len(quantiles), np.int64)
@@ -55,12 +49,7 @@ def order_codes(
         _least_weights(quantiles, total, least)
         for b in range(pixels.shape[1]):
             _count_codes(pixels[g, b, : sizes[g]], shares, counts)
-            _read_quantiles(counts[0], least, decode, out_quantiles[target[g], :, b])
-            if len(out_power):
-                mean = 0.0
-                for code in range(N_CODES):
-                    mean += counts[0, code] * powers[code]
-                out_power[target[g], b] = mean / total
+            _read_quantiles(counts[0], least, decode, out[target[g], :, b])
 
 
 @njit(nogil=True, cache=True)
@@ -110,9 +99,7 @@ def order_floats(
     sizes: Int64Array,
     target: Int64Array,
     quantiles: Float64Array,
-    gem_p: float,
-    out_quantiles: Float32Array,
-    out_power: Float64Array,
+    out: Float32Array,
 ) -> None:
     """Do what `order_codes` does for float32 vectors, by sorting: the slow path of products without codes."""
     least = np.empty(len(quantiles), np.int64)
@@ -124,7 +111,7 @@ def order_floats(
         kept = np.flatnonzero(shares)
         shares = shares[kept]
         _least_weights(quantiles, total, least)
-        for b in range(out_quantiles.shape[2]):
+        for b in range(out.shape[2]):
             values = x[g, b][kept]
             order = np.argsort(values)
             rank = 0
@@ -133,10 +120,4 @@ def order_floats(
                 while reached < least[k]:
                     rank += 1
                     reached += shares[order[rank]]
-                out_quantiles[target[g], k, b] = values[order[rank]]
-            if len(out_power):
-                mean = 0.0
-                for p in range(len(kept)):
-                    v = np.float64(values[p])
-                    mean += shares[p] * np.sign(v) * abs(v) ** gem_p
-                out_power[target[g], b] = mean / total
+                out[target[g], k, b] = values[order[rank]]
