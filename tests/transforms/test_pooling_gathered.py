@@ -59,10 +59,10 @@ def touching(boxes, affine, valid, values, slots):
     return WindowBoxes(slots[keep], none, none, valid, empty, empty, empty.astype(np.uint8), boxes[keep], affine)
 
 
-def gather(boxes, windows, columns, parameters, slots=None):
+def gather(boxes, windows, columns, parameters, slots=None, threads=1):
     """Pool boxes from (values, valid, affine) windows."""
     slots = np.arange(len(boxes)) if slots is None else slots
-    gathered = GatheredColumns(columns, len(windows[0][0]), parameters)
+    gathered = GatheredColumns(columns, len(windows[0][0]), parameters, threads)
     gathered.reserve(int(slots.max()) + 1)
     for values, valid, affine in windows:
         near = touching(boxes, affine, valid, values, slots)
@@ -157,6 +157,20 @@ def test_windows_with_rows_from_the_south_and_other_slots_pool_to_the_same(dtype
     turned = gather(boxes, [window], GATHERED_COLUMNS, parameters, slots=rng.permutation(20)[:12])
     for name in GATHERED_COLUMNS:
         np.testing.assert_array_equal(turned[name], straight[name], err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32])
+def test_threads_do_not_change_a_bit(dtype, monkeypatch):
+    monkeypatch.setattr("transforms.pooling.gathered._GROUP_BYTES", 10_000)  # many small groups
+    rng = np.random.default_rng(10)
+    affine = Affine(10.0, 0, 0.0, 0, -10.0, 400.0)
+    values, valid = make_field(rng, 6, 0.1, dtype)
+    boxes, parameters = make_boxes(rng, affine, 60), make_parameters(rng, 6)
+    one, three = (
+        gather(boxes, [(values, valid, affine)], GATHERED_COLUMNS, parameters, threads=threads) for threads in (1, 3)
+    )
+    for name in GATHERED_COLUMNS:
+        np.testing.assert_array_equal(three[name], one[name], err_msg=name)
 
 
 def test_columns_that_are_asked_for_alone_are_the_same():

@@ -10,7 +10,10 @@ memory is bounded by the open patches on window edges.
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,25 +89,30 @@ class _CutPatch:
 
 
 class GatheredColumns:
-    """Keeps the operators of `GATHERED_COLUMNS` for open patches; an `Accumulator`. For one thread at a time.
+    """Keeps the operators of `GATHERED_COLUMNS` for open patches; an `Accumulator`.
+
+    Its methods are called by one thread at a time; inside `add`, groups of whole patches are dealt to threads, which
+    write to different rows of the results.
 
     Args:
         columns: stored columns, some of `GATHERED_COLUMNS`.
         dims: d.
         parameters: of the operators; fitted ones need their codebook.
+        threads: groups of patches that are computed at the same time.
 
     Raises:
         MissingCodebookError: a fitted operator has none.
     """
 
-    def __init__(self, columns: tuple[str, ...], dims: int, parameters: PoolingParameters) -> None:
+    def __init__(self, columns: tuple[str, ...], dims: int, parameters: PoolingParameters, threads: int = 1) -> None:
         self._dims = dims
         self._bands = -(-dims // 4) * 4
         self._results = {name: np.empty((0, column_dims(name, dims, parameters)), np.float32) for name in columns}
         self._orders = _Orders(columns, parameters)
         self._words = [_Words(name, dims, parameters) for name in ("vlad", "bow") if name in columns]
         self._cut: dict[int, _CutPatch] = {}
-        self._scratch: dict[str, AnyArray] = {}
+        self._scratch = threading.local()
+        self._workers = ThreadPoolExecutor(threads, "gathering") if threads > 1 else None
 
     def reserve(self, n_slots: int) -> None:
         """Make room for slots 0 to `n_slots` - 1; what is there stays."""
@@ -121,11 +129,16 @@ class GatheredColumns:
         touched = _touched(extents)
         height, width = boxes.valid.shape
         is_inside = (touched >= 0).all(axis=1) & (touched[:, 1] <= height) & (touched[:, 3] <= width)
-        for chosen in self._deal(extents, np.flatnonzero(is_inside)):
+
+        def pool_whole(chosen: Int64Array) -> None:
             group = self._scratch_group(boxes.target[chosen], extents[chosen], grid.dtype)
             copy_weights(valid, is_valid_reversed, group.extents, group.weight)
             copy_values(grid, is_reversed, group.extents, group.pixels)
             self._pool(group)
+
+        groups = self._deal(extents, np.flatnonzero(is_inside))
+        for _ in self._workers.map(pool_whole, groups) if self._workers else map(pool_whole, groups):
+            pass  # an error of a group is raised here
         for k in np.flatnonzero(~is_inside):
             patch = self._cut_patch(int(boxes.target[k]), extents[k : k + 1], boxes.affine, grid.dtype)
             here = patch.group.extents + _shift(patch.affine, boxes.affine)
@@ -188,11 +201,12 @@ class GatheredColumns:
         return _Group(slots, extents, sizes, pixels, weight)
 
     def _take_scratch(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
-        """Give an array that is used again: fresh pages cost as much as the copy."""
-        n = int(np.prod(shape))
-        if name not in self._scratch or self._scratch[name].size < n or self._scratch[name].dtype != dtype:
-            self._scratch[name] = np.zeros(n, dtype)
-        return self._scratch[name][:n].reshape(shape)
+        """Give an array of this thread that is used again: fresh pages cost as much as the copy."""
+        kept: dict[str, AnyArray] = self._scratch.__dict__
+        n = math.prod(shape)
+        if name not in kept or kept[name].size < n or kept[name].dtype != dtype:
+            kept[name] = np.zeros(n, dtype)
+        return kept[name][:n].reshape(shape)
 
     def _pool(self, group: _Group) -> None:
         """Compute all columns of patches whose pixels are there."""
