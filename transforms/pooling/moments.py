@@ -45,12 +45,12 @@ def variance_of(
 
     Args:
         sum1: int64 (band, slot), sum of w v|v|.
-        sum2: int64 (band, slot), sum of w v^4.
+        sum2: int64 (band, slot), sum of w v^4; (0, 0): nothing is written.
         slots: int64 (n,).
         weight: int64 (n,), sum of w, above 0.
         variance: float64 (n, band), written, >= 0.
     """
-    for b in range(sum1.shape[0]):
+    for b in range(sum2.shape[0]):
         for k in range(len(slots)):
             first, w = sum1[b, slots[k]], weight[k]
             q = first // w

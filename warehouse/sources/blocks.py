@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from dataclasses import dataclass
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from warehouse.sources.rasters import (
     RasterHeader,
     list_blocks,
     open_raster,
+    place_window,
     read_header,
     read_north_up,
     window_of,
@@ -39,6 +41,27 @@ from warehouse.sources.rasters import (
 
 #: Ground that two files of one year may share without being called an overlap, m2 (rounding of edges).
 _OVERLAP_TOLERANCE_M2 = 1.0
+
+
+@dataclass(frozen=True)
+class PlannedBlock:
+    """One block to read.
+
+    Attributes:
+        header: of its file.
+        window: rows as stored.
+    """
+
+    header: RasterHeader
+    window: Window
+
+    @property
+    def extent(self) -> UtmBox:
+        """Outer edges, as `PixelWindow.bounds` of the window that will be read."""
+        affine = place_window(self.header, self.window)
+        west, north = affine.c, affine.f
+        south, east = north + affine.e * self.window.height, west + affine.a * self.window.width
+        return UtmBox(self.header.epsg, west, south, east, north)
 
 
 class BlockRasterSource(ABC):
@@ -56,31 +79,51 @@ class BlockRasterSource(ABC):
         self._rows: list[dict[str, Any]] = index_rows.to_pylist()
 
     def iter_blocks(self, year: int, boxes: Sequence[UtmBox], block_px: int = 1024) -> Iterator[PixelWindow]:
-        """Read every block that touches any of the boxes, once, file by file.
+        """Read every block that touches any of the boxes, once: `read_blocks` of `plan_blocks`."""
+        yield from self.read_blocks(self.plan_blocks(year, boxes, block_px))
+
+    def plan_blocks(self, year: int, boxes: Sequence[UtmBox], block_px: int = 1024) -> list[PlannedBlock]:
+        """List the blocks that touch any of the boxes, each once, file by file; reads headers only.
 
         Args:
             year: calendar year of the product.
             boxes: areas in UTM; files of other zones are not opened.
-            block_px: edge of a window; raised to a multiple of the file's own block.
+            block_px: edge of a block; raised to a multiple of the file's own block.
 
-        Yields:
-            North-up windows of whole blocks (not cut to the boxes) that do not overlap, files by path, blocks
-            in the order of the file.
+        Returns:
+            Whole blocks (not cut to the boxes) that do not overlap, files by path, blocks in the order of the file.
 
         Raises:
             SourceMissingError: an index row that touches a box has no file.
-            SourceFormatError: a file is damaged or is not what the product declares.
+            SourceFormatError: a file is not what the product declares.
             OverlappingSourcesError: two files of the year cover the same ground.
         """
         rows = self._select_rows(year, boxes)
         _check_overlaps(rows)
+        plan = []
         for row in rows:
             path = self._find_file(row)
             with open_raster(path) as dataset:
                 header = read_header(dataset, path)
-                self._check_header(header, row)
-                for block in list_blocks(header, boxes, block_px):
-                    yield self._read(dataset, header, block)
+            self._check_header(header, row)
+            plan += [PlannedBlock(header, window) for window in list_blocks(header, boxes, block_px)]
+        return plan
+
+    def read_blocks(self, plan: Sequence[PlannedBlock]) -> Iterator[PixelWindow]:
+        """Read planned blocks in the order given; a file stays open while its blocks follow each other.
+
+        Yields:
+            North-up windows.
+
+        Raises:
+            SourceMissingError: a file has gone.
+            SourceFormatError: a file is damaged.
+            SourceContentError: a pixel has nodata in some bands only.
+        """
+        for header, blocks in groupby(plan, key=lambda block: block.header):
+            with open_raster(header.path) as dataset:
+                for block in blocks:
+                    yield self._read(dataset, header, block.window)
 
     def read_window(self, path: str | Path, box: UtmBox) -> PixelWindow:
         """Read the whole pixels of one file that touch a box, cut to the file.

@@ -179,6 +179,14 @@ def list_blocks(header: RasterHeader, boxes: Sequence[UtmBox], block_px: int) ->
     ]
 
 
+def place_window(header: RasterHeader, window: Window) -> Affine:
+    """Give the affine of a window that is turned north-up: pixel corner to metres, e < 0."""
+    a, e = header.affine.a, header.affine.e
+    west = header.affine.c + a * window.col_off
+    north_row = window.row_off + window.height if header.is_bottom_up else window.row_off
+    return Affine(a, 0.0, west, 0.0, -abs(e), header.affine.f + e * north_row)
+
+
 def read_north_up(dataset: Any, header: RasterHeader, window: Window) -> tuple[npt.NDArray[Any], Affine]:
     """Read all bands of a window and turn it north-up.
 
@@ -188,7 +196,8 @@ def read_north_up(dataset: Any, header: RasterHeader, window: Window) -> tuple[n
         window: rows as stored.
 
     Returns:
-        (values (band, height, width) with row 0 the northernmost, affine with e < 0).
+        (values (band, height, width) with row 0 the northernmost, affine with e < 0). Values of a bottom-up file are a
+        view with rows reversed: a copy of a block costs a fifth of its decoding.
 
     Raises:
         SourceFormatError: the file is damaged or cut short.
@@ -198,24 +207,7 @@ def read_north_up(dataset: Any, header: RasterHeader, window: Window) -> tuple[n
             values = dataset.read(window=window)
     except RasterioError as error:
         raise damaged_error(dataset, header.path, error) from error
-    a, e = header.affine.a, header.affine.e
-    west = header.affine.c + a * window.col_off
-    if header.is_bottom_up:
-        north = header.affine.f + e * (window.row_off + window.height)
-        _flip_rows(values)
-        return values, Affine(a, 0.0, west, 0.0, -e, north)
-    return values, Affine(a, 0.0, west, 0.0, e, header.affine.f + e * window.row_off)
-
-
-def _flip_rows(values: npt.NDArray[Any]) -> None:
-    """Flip (band, height, width) upside down in place: a copy of a block costs a fifth of its decoding."""
-    half = values.shape[1] // 2
-    if half == 0:
-        return
-    for band in values:
-        first = band[:half].copy()
-        band[:half] = band[: -half - 1 : -1]
-        band[-half:] = first[::-1]
+    return values[:, ::-1] if header.is_bottom_up else values, place_window(header, window)
 
 
 def damaged_error(dataset: Any, path: Path, error: RasterioError) -> SourceFormatError:
