@@ -272,7 +272,11 @@ def _print_summary(summary: Any, as_json: bool) -> None:
         value = getattr(summary, name)
         nested = getattr(value, "__dataclass_fields__", {})
         fields |= {f"{name}_{part}": getattr(value, part) for part in nested} if nested else {name: _plain(value)}
-    _print_rows([fields] if as_json else [{"what": name, "value": value} for name, value in fields.items()], as_json)
+    if as_json:
+        _print_rows([fields], as_json)
+        return
+    for name, value in fields.items():  # no table: a path must not be cut to a cell
+        out.print(f"{name:<26} {value:.6g}" if isinstance(value, float) else f"{name:<26} {value}", highlight=False)
 
 
 def _world_folder(size: str) -> Path:

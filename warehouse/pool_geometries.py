@@ -257,7 +257,7 @@ class _Rows:
         }
         for name, (where, width) in self._slices.items():
             values = pa.array(np.asarray(self._values[start:stop, where]).ravel())
-            arrays[name] = pa.FixedSizeListArray.from_arrays(values, width) if width else values
+            arrays[name] = pa.FixedSizeListArray.from_arrays(values, type=vector_type(width)) if width else values
         return arrays
 
 

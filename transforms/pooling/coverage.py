@@ -72,7 +72,7 @@ class CoveredPixels:
 
 
 @dataclass(frozen=True)
-class PixelGrid:
+class EndlessGrid:
     """The endless pixel grid that a window is cut from; pixel (0, 0) has its corner at the rounded origin.
 
     Attributes:
@@ -99,12 +99,12 @@ class PixelGrid:
         return scaled
 
 
-def grid_of(window: PixelWindow) -> PixelGrid:
+def grid_of(window: PixelWindow) -> EndlessGrid:
     """Give the pixel grid of a north-up window."""
     a, e = float(window.affine.a), -float(window.affine.e)
     col, row = round(window.affine.c / a), round(-window.affine.f / e)
     x, y = window.affine.c - col * a, window.affine.f + row * e
-    return PixelGrid(
+    return EndlessGrid(
         a, e, round(x * _ORIGINS_PER_M) / _ORIGINS_PER_M, round(y * _ORIGINS_PER_M) / _ORIGINS_PER_M, col, row
     )
 

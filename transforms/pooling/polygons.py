@@ -26,7 +26,7 @@ import shapely
 
 from transforms.errors import IsthmusError, ShapeError
 from transforms.places import CLUSTER_M, cluster_boxes
-from transforms.pooling.coverage import CoveredPixels, PixelGrid, cover_pixels, grid_of
+from transforms.pooling.coverage import CoveredPixels, EndlessGrid, cover_pixels, grid_of
 from transforms.pooling.kernels import ONE
 from transforms.pooling.operators import MOMENT_COLUMNS, PooledPatches, empty_columns, find_operator, moment_columns
 from transforms.pooling.pixels import PatchPixels, PoolingParameters
@@ -82,7 +82,7 @@ class _PixelPiece:
     """Valid pixels of one polygon in one window; `col` and `row` count in the grid of zone `epsg`."""
 
     epsg: int
-    grid: PixelGrid
+    grid: EndlessGrid
     values: npt.NDArray[np.generic]
     share: Int64Array
     is_inside: npt.NDArray[np.bool_]
@@ -215,7 +215,7 @@ class PolygonPooler:
         self._sought = polygons
         self._tree = shapely.STRtree(polygons)
 
-    def _add_pixels(self, window: PixelWindow, pixels: CoveredPixels, grid: PixelGrid) -> None:
+    def _add_pixels(self, window: PixelWindow, pixels: CoveredPixels, grid: EndlessGrid) -> None:
         if not len(pixels):
             return
         if self._sums is None:
@@ -239,7 +239,7 @@ class PolygonPooler:
             )  # fmt: skip
             self._pieces.setdefault(number, []).append(piece)
 
-    def _note_squares(self, pixels: CoveredPixels, is_valid: npt.NDArray[np.bool_], grid: PixelGrid) -> None:
+    def _note_squares(self, pixels: CoveredPixels, is_valid: npt.NDArray[np.bool_], grid: EndlessGrid) -> None:
         """Remember which ground had valid pixels, for polygons that may be continued in another zone."""
         for part in _by_polygon(pixels) if self._continued.any() else ():
             number = int(pixels.polygon[part.start])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from transforms.pooling.coverage import CoveredPixels, PixelGrid
+from transforms.pooling.coverage import CoveredPixels, EndlessGrid
 from transforms.utm import transformer
 
 Polygons = npt.NDArray[np.object_]
@@ -24,7 +24,7 @@ DENSIFY_M = 100.0
 _SLIVER_M = 0.001
 
 
-def squares_of_valid(pixels: CoveredPixels, is_valid: npt.NDArray[np.bool_], grid: PixelGrid) -> Polygons:
+def squares_of_valid(pixels: CoveredPixels, is_valid: npt.NDArray[np.bool_], grid: EndlessGrid) -> Polygons:
     """Give boxes that cover the valid pixels of one polygon in one window and none of its other pixels.
 
     Args:

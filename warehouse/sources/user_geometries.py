@@ -169,15 +169,24 @@ def _check_rows(path: Path, column: str, geometry: Geometries) -> None:
 
 def _to_degrees(geometry: Geometries, crs: pyproj.CRS) -> Geometries:
     """Bring polygons to longitude and latitude; those across the antimeridian run on beyond 180 degrees."""
-    step = _DENSIFY_DEG if crs.is_geographic else _DENSIFY_M / crs.axis_info[0].unit_conversion_factor
     to_degrees = pyproj.Transformer.from_crs(crs, 4326, always_xy=True)
-    dense = shapely.segmentize(geometry, step)
-    lonlat: Geometries = shapely.transform(dense, lambda xy: np.column_stack(to_degrees.transform(*xy.T)))
+    if crs.is_geographic:
+        dense = shapely.segmentize(_close_up(geometry), _DENSIFY_DEG)
+    else:
+        dense = shapely.segmentize(geometry, _DENSIFY_M / crs.axis_info[0].unit_conversion_factor)
+    return _close_up(shapely.transform(dense, lambda xy: np.column_stack(to_degrees.transform(*xy.T))))
+
+
+def _close_up(lonlat: Geometries) -> Geometries:
+    """Let polygons that are cut at the antimeridian, or jump there, run on beyond 180 degrees.
+
+    No field is wider than half the world, but these look as if they were.
+    """
     west, _, east, _ = shapely.bounds(lonlat).T
-    # no field is wider than half the world, but one that is cut or wraps at 180 degrees looks as if it were
     across = np.flatnonzero(east - west > 180)
-    lonlat[across] = shapely.transform(lonlat[across], lambda xy: xy + np.where(xy[:, :1] < 0, [[360.0, 0.0]], 0.0))
-    return lonlat
+    closed: Geometries = lonlat.copy()
+    closed[across] = shapely.transform(lonlat[across], lambda xy: xy + np.where(xy[:, :1] < 0, [[360.0, 0.0]], 0.0))
+    return closed
 
 
 def _check_reach(path: Path, column: str, lonlat: Geometries) -> None:
