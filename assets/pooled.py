@@ -4,44 +4,72 @@ Source: the pixel product's own files (rasters, by exact area shares) or its sto
 Grain: patch x year. Pixels are read around the shard's border as well, so border patches are whole.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import dagster as dg
 
 from orchestration.partitions import ALL_SHARDS_OF_YEAR, SHARD_OF_PAIR, YEAR_SHARDS, read_key
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
-from transforms.pooled_rows import RasterPooling, pool_listed_pixels, pooled_table
+from transforms.codebook_rows import codebooks_from_table
+from transforms.pooled_rows import concat_pooled, pooled_table
+from transforms.pooling.operators import PooledPatches
+from transforms.pooling.pixels import PoolingParameters
 from transforms.shards import grow
-from warehouse.fields import read_pixel_vectors, read_spine
+from warehouse.derived_schemas import fitted_columns, pooled_columns
+from warehouse.fields import read_spine
 from warehouse.layout import PartitionKey
+from warehouse.pixel_pooling import pool_places
 from warehouse.previews import preview_partition
 from warehouse.products import Product
-from warehouse.sources import open_pixel_source
-from warehouse.sources.pixel_table import PixelTableSource
 from warehouse.store import Warehouse
 from warehouse.writer import WrittenPartition
 
+#: Rows that are written together: a row group of some size, and few enough to hold in memory.
+_ROWS_PER_WRITE = 16_384
+
 
 def pool_shard(warehouse: Warehouse, product: Product, targets: Product, key: PartitionKey) -> WrittenPartition:
-    """Pool the pixels of one year into the patches of one shard, in one pass over the blocks."""
+    """Pool the pixels of one year into the patches of one shard, in one pass over the blocks; write as they come."""
     spine = read_spine(warehouse, key.shard)
     shard = warehouse.owner_rule(str(key.shard)).shard
     index = warehouse.index_rows(product, key.year, grow(shard.bbox, targets.halo_m))
-    source = open_pixel_source(product, warehouse.source(product.name), index)
-    if isinstance(source, PixelTableSource):
-        keys = warehouse.partitions(f"core_{product.name}__pixels", year=key.year)
-        places, vectors, _ = read_pixel_vectors(warehouse, product, keys)
-        pooled = pool_listed_pixels(spine, places.lon, places.lat, vectors)
-    else:
-        pooling = RasterPooling(spine, product.dims)
-        for window in source.iter_blocks(key.require_year(), pooling.boxes(), warehouse.settings.limits.block_px):
-            pooling.add(window)
-        pooled = pooling.finish()
     is_simulated = warehouse.is_simulated(index)
-    rows = pooled_table(spine, pooled, product.name, product.dims, is_simulated=is_simulated)
+    inputs = ["core_grid__patches"]
+    pool = warehouse.settings.pool
+    parameters = pool.parameters()
+    if fitted_columns(pool):
+        parameters = _with_codebooks(warehouse, product, key, parameters)
+        inputs.append(f"out_pixel__{product.name}_codebook")
     provenance = warehouse.product_provenance(
-        product, warehouse.source_files(index), is_simulated=is_simulated, inputs=["core_grid__patches"]
+        product, warehouse.source_files(index), is_simulated=is_simulated, inputs=inputs
     )
-    return warehouse.write(f"out_patch__{product.name}_pooled", key, rows, provenance)
+    parts = pool_places(warehouse, product, key.require_year(), spine, pooled_columns(pool), parameters)
+    with warehouse.open(f"out_patch__{product.name}_pooled", key, provenance) as writer:
+        for part in _collect(parts):
+            writer.write(pooled_table(spine, part, product.name, is_simulated=is_simulated))
+    return writer.written()
+
+
+def _with_codebooks(
+    warehouse: Warehouse, product: Product, key: PartitionKey, parameters: PoolingParameters
+) -> PoolingParameters:
+    """Add the stored codebooks of a year."""
+    table = warehouse.read(f"out_pixel__{product.name}_codebook", PartitionKey(key.year))
+    return replace(parameters, codebooks=codebooks_from_table(table))
+
+
+def _collect(parts: Iterator[PooledPatches]) -> Iterator[PooledPatches]:
+    """Join pieces until they are worth a row group."""
+    waiting: list[PooledPatches] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= _ROWS_PER_WRITE:
+            yield concat_pooled(waiting)
+            waiting = []
+    if waiting:
+        yield concat_pooled(waiting)
 
 
 def build_pooled_asset(product: Product, targets: Product) -> dg.AssetsDefinition:
