@@ -42,7 +42,7 @@ def pool_words(
         out_bow: float32 (m, k), changed; (0, 0) if not wanted.
         out_vlad: float32 (m, k d), changed; (0, 0) if not wanted.
     """
-    scratch = np.empty((6, x.shape[2]), np.float32)
+    scratch = np.empty((7, x.shape[2]), np.float32)
     word = np.empty(x.shape[2], np.int64)
     for g in range(len(target)):
         n = sizes[g]
@@ -64,9 +64,10 @@ def pool_words(
 @njit(nogil=True, cache=True)
 def _assign_words(x, n, centers, n_centers, dims, scratch, word):  # type: ignore[no-untyped-def]
     """Find the nearest centre of each pixel in float32; where two are close to a tie, in float64."""
-    best, second = scratch[4, :n], scratch[5, :n]
+    best, second, square = scratch[4, :n], scratch[5, :n], scratch[6, :n]
     best[:] = -np.inf
     second[:] = -np.inf
+    _sum_squares(x, square)
     longest = 0.0
     for c in range(n_centers):
         longest = max(longest, _square(centers[c]))
@@ -76,8 +77,18 @@ def _assign_words(x, n, centers, n_centers, dims, scratch, word):  # type: ignor
             _keep_best(scratch[e, :n], c + e, best, second, word)
     bound = (dims + 4) * 2.0**-22  # of 4 roundings of each product and sum
     for p in range(n):
-        if best[p] - second[p] <= bound * (np.sqrt(_square(x[:, p]) * longest) + longest):
+        if best[p] - second[p] <= bound * (np.sqrt(square[p] * longest) + longest):
             word[p] = _nearest_exactly(x[:, p], centers, n_centers, dims)
+
+
+@njit(nogil=True, cache=True)
+def _sum_squares(x, square):  # type: ignore[no-untyped-def]
+    """Write the squared length of each pixel."""
+    square[:] = 0.0
+    for b in range(x.shape[0]):
+        row = x[b]
+        for p in range(len(square)):
+            square[p] += row[p] * row[p]
 
 
 @njit(nogil=True, cache=True)
