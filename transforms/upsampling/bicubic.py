@@ -162,7 +162,7 @@ def _are_adjacent(positions: Float64Array, before: int, start: int, stop: int, p
 @njit(nogil=True, cache=True)
 def _fill_taps(positions: Float64Array, start: int, stop: int, pitch: float, x: float, taps: Float64Array) -> int:
     """Fill the four taps around x; give the position of the second, or -1 where the middle two are not both there."""
-    before = start + np.searchsorted(positions[start:stop], x, side="right") - 1
+    before = start + int(np.searchsorted(positions[start:stop], x, side="right")) - 1
     # a point on the last position belongs to the interval before it
     if before == stop - 1 and before > start and positions[before] == x:
         before -= 1

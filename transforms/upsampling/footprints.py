@@ -103,7 +103,7 @@ def footprint_points(
 @njit(nogil=True, cache=True)
 def _nearest_position(positions: Float64Array, start: int, stop: int, x: float) -> int:
     """Give the index in `[start, stop)` of the position nearest to x; positions ascend, the range is not empty."""
-    after = start + np.searchsorted(positions[start:stop], x)
+    after = start + int(np.searchsorted(positions[start:stop], x))
     if after == start:
         return after
     if after == stop or x - positions[after - 1] <= positions[after] - x:

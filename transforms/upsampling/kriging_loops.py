@@ -158,7 +158,7 @@ def weigh_blocks(
     around = np.empty(k, np.int64)
     x, y, ones, values = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
     matrix = np.empty((k, k))
-    n, total, last = 0, 0.0, -1
+    n, total, across, last = 0, 0.0, 0.0, -1
     variance = block_block(0.0, side_m, length_m) ** 2
     for m in order:
         a = anchor[m]
@@ -180,9 +180,10 @@ def weigh_blocks(
                 x[i] = (patch_u[around[i]] - patch_u[a]) * u_scale_m[a]
                 y[i] = (patch_v[around[i]] - patch_v[a]) * v_scale_m
                 for j in range(i + 1):
-                    matrix[i, j] = block_block(x[i] - x[j], side_m, length_m) * block_block(
-                        y[i] - y[j], side_m, length_m
-                    )
+                    # patches come row by row: the part across rows is the same along a row
+                    if j == 0 or y[j] != y[j - 1]:
+                        across = block_block(y[i] - y[j], side_m, length_m)
+                    matrix[i, j] = block_block(x[i] - x[j], side_m, length_m) * across
                 matrix[i, i] += nugget * variance
                 ones[i] = 1.0
             _factor(matrix, n)

@@ -10,7 +10,9 @@ r_i in the cell of patch i, averaged over the lattices (equal weights) where two
 
 On one lattice without overlap P C is the identity, so P f = p: pooling gives the patch vectors back. On two
 lattices a correction of one patch leaks into the four that it overlaps, so it is repeated on what is left
-(van Cittert): r <- r - P C(r), and f collects every C(r). What two lattices contradict each other about stays.
+(van Cittert): r <- r - P C(r), and f collects every C(r). What two lattices contradict each other about stays. Two
+corrections take the expected R2 of S3 (`design/evidence.md`, half a patch) on two lattices from .645 to .828; many
+more end at .849, and deblending at .916.
 
 Rules for missing patches: bilinear's own (NaN below `min_support`); the mean over a footprint is over its points
 that have a vector; where a point lies in the cell of one lattice only, that cell's correction counts in full, and
@@ -59,7 +61,7 @@ class MassPreservingUpsampler(BaseEstimator):
         n_iterations: corrections; one is exact on one lattice without overlap.
     """
 
-    def __init__(self, min_support: float = MIN_SUPPORT, points_per_side: int = 16, n_iterations: int = 4) -> None:
+    def __init__(self, min_support: float = MIN_SUPPORT, points_per_side: int = 16, n_iterations: int = 2) -> None:
         self.min_support = min_support
         self.points_per_side = points_per_side
         self.n_iterations = n_iterations
@@ -79,7 +81,7 @@ class MassPreservingUpsampler(BaseEstimator):
             ShapeError: `vectors` do not match the lattice, or a parameter is out of range.
         """
         if self.n_iterations < 1:
-            raise ShapeError("n_iterations", self.n_iterations, "at least 1", "4 is the default.")
+            raise ShapeError("n_iterations", self.n_iterations, "at least 1", "2 is the default.")
         values = as_vectors(rows, vectors)
         self.rows_ = rows.keep(is_complete(values))
         bilinear, cells = _footprint_means(self.rows_, self.min_support, self.points_per_side)

@@ -161,7 +161,7 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             False,
             "patches",
             False,
-            "linear",
+            "solve",
             "Kyriakidis 2004; Atkinson 2013",
             "The best unguided linear guess where the field is stationary: long correlation, few sharp borders.",
         ),
