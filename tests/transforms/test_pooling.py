@@ -10,10 +10,15 @@ from affine import Affine
 from exactextract import exact_extract
 from exactextract.raster import NumPyRasterSource
 
-from transforms.errors import IsthmusError, ShapeError
-from transforms.pooling.operators import POOLING_OPERATORS, PooledPatches, UnknownOperatorError, features, stats_vector
+from tests.transforms.pooling_reference import pool_exactly
+from transforms.errors import ShapeError
+from transforms.pooling.definitions import gem
+from transforms.pooling.open_patches import OpenPatches
+from transforms.pooling.operators import MOMENT_COLUMNS, PooledPatches, UnknownOperatorError
+from transforms.pooling.pixels import PatchPixels, PoolingParameters
 from transforms.pooling.points import pool_points
 from transforms.pooling.pooler import CrsMismatchError, PatchPooler, WindowError
+from transforms.pooling.sums import ADDITIVE_COLUMNS
 from transforms.quantization import dequantize
 from transforms.windows import PixelWindow
 
@@ -41,11 +46,28 @@ def random_boxes(rng, n, extent_m, side_m):
     return np.concatenate([corner, corner + side_m], axis=1)
 
 
-def pool(boxes, *windows, min_coverage=0.5):
-    pooler = PatchPooler(boxes, EPSG, windows[0].values.shape[0])
+class Columns:
+    """Pooled columns as attributes."""
+
+    def __init__(self, pooled: PooledPatches) -> None:
+        self.__dict__.update(pooled.columns, valid_fraction=pooled.valid_fraction, n_pixels=pooled.n_pixels)
+
+
+def pool(boxes, *windows, min_coverage=0.5, columns=MOMENT_COLUMNS, parameters=None, threads=1):
+    dims = windows[0].values.shape[0]
+    pooler = PatchPooler(boxes, EPSG, dims, columns, parameters, min_coverage=min_coverage, threads=threads)
     for window in windows:
         pooler.add(window)
-    return pooler.finish(min_coverage)
+    return Columns(pooler.finish())
+
+
+def bottom_up(window):
+    """The same window as a view into rows that are stored from the south."""
+    return replace(
+        window,
+        values=np.ascontiguousarray(window.values[:, ::-1])[:, ::-1],
+        valid=np.ascontiguousarray(window.valid[::-1])[::-1],
+    )
 
 
 def pool_by_loops(box, window):
@@ -90,6 +112,84 @@ def test_pooling_equals_loops(kind, affine, side_m):
         np.testing.assert_allclose(pooled.mean_renormalised[k], mean / np.linalg.norm(mean), atol=1e-4)
         assert pooled.valid_fraction[k] == pytest.approx(fraction, abs=1e-5)
         assert pooled.n_pixels[k] == count
+
+
+@pytest.mark.parametrize("nodata_share", [0.0, 0.02, 0.4])
+@pytest.mark.parametrize("is_bottom_up", [False, True])
+@pytest.mark.parametrize("side_m", [3.0, 90.0, 320.0, 777.7, 1_400.0])
+def test_codes_are_pooled_in_whole_numbers(nodata_share, is_bottom_up, side_m):
+    rng = np.random.default_rng(int(side_m))
+    window = make_window(random_codes(rng, (3, 130, 110), nodata_share))
+    # some boxes are cut by the window, some lie on pixel edges, some have no area in common with it
+    corner = rng.uniform(-0.5 * side_m, 1_100.0, (14, 2)) + np.array([WEST, NORTH - 1_300.0])
+    corner[::4] = np.rint(corner[::4] / 10) * 10
+    boxes = np.concatenate([corner, corner + side_m], axis=1)
+    pooled = pool(boxes, bottom_up(window) if is_bottom_up else window, min_coverage=0.0)
+    n_inside = 0
+    for k, box in enumerate(boxes):
+        expected = pool_exactly(box, window)
+        assert pooled.n_pixels[k] == expected["n_pixels"]
+        assert pooled.valid_fraction[k] == pytest.approx(
+            expected["weight"] / 2**16 * 100 / side_m**2, abs=1e-5 + 4e-3 / side_m
+        )
+        if expected["weight"]:
+            np.testing.assert_array_equal(pooled.mean[k], expected["mean"])
+            np.testing.assert_allclose(pooled.std[k], expected["std"], rtol=1e-6)
+        for name in ("min", "max"):
+            np.testing.assert_array_equal(getattr(pooled, name)[k], expected.get(name, np.full(3, np.nan)))
+        n_inside += "min" in expected
+    assert n_inside > 0
+
+
+def test_extreme_codes_do_not_overflow_running_sums():
+    codes = np.full((2, 120, 40), 127, np.int8)
+    codes[1] = -127
+    codes[:, 40:80] = -128  # nodata between two boxes: |-128| is larger than any code
+    window = make_window(codes)
+    boxes = np.array(
+        [[WEST, NORTH - 399.0, WEST + 390.0, NORTH - 3.0], [WEST, NORTH - 1_190.0, WEST + 390, NORTH - 805]]
+    )
+    pooled = pool(boxes, window)
+    value = dequantize(np.array([127], np.int8))[0]
+    np.testing.assert_allclose(pooled.mean, [[value, -value]] * 2, rtol=1e-6)
+    assert (pooled.std == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["codes", "floats"])
+@pytest.mark.parametrize("name", ADDITIVE_COLUMNS)
+def test_a_column_alone_is_the_column_among_others(name, kind):
+    rng = np.random.default_rng(5)
+    codes = random_codes(rng, (3, 60, 60), 0.1)
+    window = make_window(codes if kind == "codes" else dequantize(codes))
+    boxes = random_boxes(rng, 9, 600.0, 233.0)
+    alone, among = (pool(boxes, window, columns=columns) for columns in ((name,), ADDITIVE_COLUMNS))
+    np.testing.assert_array_equal(getattr(alone, name), getattr(among, name))
+
+
+@pytest.mark.parametrize("kind", ["codes", "floats"])
+@pytest.mark.parametrize("p", [0.5, 1.0, 3.0, 7.0])
+def test_gem_equals_its_definition(p, kind):
+    rng = np.random.default_rng(6)
+    # mostly of one sign: a mean of powers near 0 has a root that magnifies any rounding
+    codes = np.abs(random_codes(rng, (3, 50, 50)))
+    codes[1] = -codes[1]
+    window = make_window(codes if kind == "codes" else dequantize(codes))
+    parameters = PoolingParameters(gem_p=p)
+    box = np.array([[WEST + 20.0, NORTH - 340.0, WEST + 340.0, NORTH - 20.0]])
+    pooled = pool(box, window, columns=("gem",), parameters=parameters)
+    values = dequantize(codes[:, 2:34, 2:34]).reshape(3, -1).T.astype(np.float64)
+    n = len(values)
+    pixels = PatchPixels(values, np.ones(n), np.ones(n, bool), np.full((n, 2), 0.5))
+    np.testing.assert_allclose(pooled.gem[0], gem(pixels, parameters), rtol=1e-5)
+
+
+@pytest.mark.parametrize("code", [1, -1, 20, 127])
+@pytest.mark.parametrize("p", [1.0, 3.0, 10.0])
+def test_gem_keeps_a_constant_however_small(p, code):
+    window = make_window(np.full((1, 40, 40), code, np.int8))
+    box = np.array([[WEST + 3.0, NORTH - 330.0, WEST + 323.0, NORTH - 7.0]])
+    pooled = pool(box, window, columns=("gem",), parameters=PoolingParameters(gem_p=p))
+    np.testing.assert_allclose(pooled.gem[0], dequantize(np.array([code], np.int8)), rtol=1e-4)
 
 
 def test_mean_and_std_equal_exactextract():
@@ -176,10 +276,11 @@ def test_full_coverage_passes_a_minimum_of_one():
 
 
 def test_patches_without_windows_are_empty():
-    pooled = PatchPooler(random_boxes(np.random.default_rng(0), 3, 400.0, 80.0), EPSG, 4).finish(0.0)
+    boxes = random_boxes(np.random.default_rng(0), 3, 400.0, 80.0)
+    pooled = PatchPooler(boxes, EPSG, 4, MOMENT_COLUMNS, min_coverage=0.0).finish()
     assert len(pooled) == 3
     assert (pooled.valid_fraction == 0).all()
-    assert np.isnan(pooled.mean).all()
+    assert np.isnan(pooled.columns["mean"]).all()
 
 
 def test_no_boxes_is_lawful():
@@ -214,6 +315,81 @@ def test_mask_wins_over_values():
     assert pooled.valid_fraction[0] == pytest.approx(0.5)
 
 
+def four_windows(codes):
+    """Quarters of a window, and the boxes that are whole after each."""
+    half = codes.shape[1] // 2
+    return [
+        make_window(codes[:, y : y + half, x : x + half].copy(), GRID @ Affine.translation(x, y))
+        for y in (0, half)
+        for x in (0, half)
+    ]
+
+
+def test_patches_are_given_when_their_last_window_has_come():
+    codes = random_codes(np.random.default_rng(8), (3, 40, 40))
+    windows = four_windows(codes)
+    west, middle, everywhere = 20.0, 170.0, 0.0
+    corners = [(west, 20.0, 50.0), (middle, 20.0, 60.0), (everywhere, 0.0, 400.0), (900.0, 0.0, 50.0)]
+    boxes = np.array([[WEST + x, NORTH - y - side, WEST + x + side, NORTH - y] for x, y, side in corners])
+    pooler = PatchPooler(boxes, EPSG, 3, MOMENT_COLUMNS)
+    pooler.expect([window.bounds for window in windows])
+    given = []
+    for window in windows:
+        pooler.add(window)
+        given.append(pooler.drain().index.tolist())
+    assert given == [[0], [1], [], [2]]
+    rest = pooler.finish()
+    assert rest.index.tolist() == [3]
+    assert rest.valid_fraction.tolist() == [0]
+    assert pooler.finish().index.tolist() == []
+
+
+def test_a_window_that_was_not_announced_is_refused():
+    windows = four_windows(random_codes(np.random.default_rng(8), (3, 40, 40)))
+    pooler = PatchPooler(np.array([[WEST, NORTH - 80, WEST + 80, NORTH]]), EPSG, 3, MOMENT_COLUMNS)
+    pooler.expect([windows[0].bounds, windows[1].bounds])
+    pooler.add(windows[0])
+    with pytest.raises(WindowError, match="announced"):
+        pooler.add(windows[0])
+    with pytest.raises(WindowError, match="announced"):
+        pooler.add(windows[2])
+    with pytest.raises(WindowError, match="each extent once"):
+        pooler.expect([windows[1].bounds])
+    with pytest.raises(CrsMismatchError, match="EPSG:32647"):
+        pooler.expect([replace(windows[1].bounds, epsg=32647)])
+
+
+def test_slots_are_handed_out_again():
+    patches = OpenPatches(1_000)
+    for start in range(0, 1_000, 10):
+        chosen = np.arange(start, start + 10)
+        slots = patches.slots_of(chosen)
+        assert len(np.unique(slots)) == 10
+        np.testing.assert_array_equal(patches.slots_of(chosen), slots)
+        np.testing.assert_array_equal(np.sort(patches.free(chosen)), np.sort(slots))
+    assert patches.n_slots == 10
+
+
+def test_open_patches_never_share_a_slot():
+    rng, patches = np.random.default_rng(0), OpenPatches(200)
+    is_open: set[int] = set()
+    for _ in range(60):
+        opened = rng.choice(200, 7, replace=False)
+        patches.slots_of(opened)
+        is_open |= set(opened.tolist())
+        slots = patches.slots_of(np.array(sorted(is_open)))
+        assert len(np.unique(slots)) == len(is_open)
+        assert slots.max() < patches.n_slots
+        closed = rng.choice(200, 5, replace=False)
+        patches.free(closed)
+        is_open -= set(closed.tolist())
+
+
+def test_unknown_columns_are_refused():
+    with pytest.raises(UnknownOperatorError, match="mean"):
+        PatchPooler(np.empty((0, 4)), EPSG, 3, ("meen",))
+
+
 def bad_windows():
     codes = np.zeros((3, 8, 8), np.int8)
     hidden = codes.copy()
@@ -233,20 +409,20 @@ def bad_windows():
 @pytest.mark.parametrize("name", list(bad_windows()))
 def test_windows_that_break_the_contract_are_refused(name):
     window, word = bad_windows()[name]
-    pooler = PatchPooler(np.array([[WEST, NORTH - 80, WEST + 80, NORTH]]), EPSG, 3)
+    pooler = PatchPooler(np.array([[WEST, NORTH - 80, WEST + 80, NORTH]]), EPSG, 3, MOMENT_COLUMNS)
     with pytest.raises(WindowError, match=word) as caught:
         pooler.add(window)
     assert "memory" in str(caught.value)
 
 
 def test_another_zone_is_refused():
-    pooler = PatchPooler(np.array([[WEST, NORTH - 80, WEST + 80, NORTH]]), EPSG, 3)
+    pooler = PatchPooler(np.array([[WEST, NORTH - 80, WEST + 80, NORTH]]), EPSG, 3, MOMENT_COLUMNS)
     with pytest.raises(CrsMismatchError, match="EPSG:32647"):
         pooler.add(replace(make_window(np.zeros((3, 8, 8), np.int8)), epsg=32647))
 
 
 def test_two_pixel_types_or_sizes_are_refused():
-    pooler = PatchPooler(np.array([[WEST, NORTH - 80, WEST + 160, NORTH]]), EPSG, 3)
+    pooler = PatchPooler(np.array([[WEST, NORTH - 80, WEST + 160, NORTH]]), EPSG, 3, MOMENT_COLUMNS)
     pooler.add(make_window(np.zeros((3, 8, 8), np.int8)))
     with pytest.raises(WindowError, match="dtype"):
         pooler.add(make_window(np.zeros((3, 8, 8), np.float32)))
@@ -255,7 +431,7 @@ def test_two_pixel_types_or_sizes_are_refused():
 
 
 def test_overlapping_windows_are_found():
-    pooler = PatchPooler(np.array([[WEST, NORTH - 80, WEST + 80, NORTH]]), EPSG, 3)
+    pooler = PatchPooler(np.array([[WEST, NORTH - 80, WEST + 80, NORTH]]), EPSG, 3, MOMENT_COLUMNS)
     window = make_window(np.zeros((3, 8, 8), np.int8))
     pooler.add(window)
     pooler.add(window)
@@ -265,7 +441,7 @@ def test_overlapping_windows_are_found():
 
 def test_boxes_that_would_overflow_are_refused():
     side = 7_500.0
-    pooler = PatchPooler(np.array([[WEST, NORTH - side, WEST + side, NORTH]]), EPSG, 1)
+    pooler = PatchPooler(np.array([[WEST, NORTH - side, WEST + side, NORTH]]), EPSG, 1, MOMENT_COLUMNS)
     with pytest.raises(WindowError, match="500000"):
         pooler.add(make_window(np.zeros((1, 4, 4), np.int8)))
 
@@ -284,12 +460,12 @@ def test_largest_box_does_not_overflow():
 )
 def test_bad_boxes_are_refused(boxes):
     with pytest.raises(ShapeError):
-        PatchPooler(boxes, EPSG, 3)
+        PatchPooler(boxes, EPSG, 3, MOMENT_COLUMNS)
 
 
 def test_bad_min_coverage_is_refused():
     with pytest.raises(ShapeError, match="min_coverage"):
-        PatchPooler(np.empty((0, 4)), EPSG, 3).finish(1.5)
+        PatchPooler(np.empty((0, 4)), EPSG, 3, MOMENT_COLUMNS, min_coverage=1.5)
 
 
 def test_points_equal_numpy():
@@ -297,7 +473,7 @@ def test_points_equal_numpy():
     vectors = rng.normal(size=(200, 6)).astype(np.float32)
     vectors[::7, 2] = np.nan
     index = rng.integers(-1, 9, 200)
-    pooled = pool_points(vectors, index, 10, min_count=2)
+    pooled = Columns(pool_points(vectors, index, 10, min_count=2))
     for patch in range(9):
         chosen = vectors[index == patch]
         valid = chosen[~np.isnan(chosen).any(axis=1)].astype(np.float64)
@@ -314,7 +490,7 @@ def test_points_equal_numpy():
 
 def test_points_below_min_count_are_nan():
     vectors = np.ones((3, 2), np.float32)
-    pooled = pool_points(vectors, np.array([1, 0, 1]), 2, min_count=2)
+    pooled = Columns(pool_points(vectors, np.array([1, 0, 1]), 2, min_count=2))
     assert np.isnan(pooled.mean[0]).all()
     assert (pooled.mean[1] == 1).all()
 
@@ -327,33 +503,3 @@ def test_bad_points_are_refused():
         pool_points(vectors, np.array([0, 1]), 2)
     with pytest.raises(ShapeError, match="min_count"):
         pool_points(vectors, np.array([0, 1, 1]), 2, min_count=0)
-
-
-def small_pooled() -> PooledPatches:
-    return pool_points(np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32), np.arange(40) % 4, 4)
-
-
-@pytest.mark.parametrize("name", list(POOLING_OPERATORS))
-def test_operators_have_the_width_that_they_declare(name):
-    operator = POOLING_OPERATORS[name]
-    matrix = features(small_pooled().columns(), operator)
-    assert matrix.shape == (4, operator.output_dims(5))
-    assert matrix.dtype == np.float32
-    assert operator.name == name
-
-
-def test_stats_vector_is_min_max_mean_std():
-    pooled = small_pooled()
-    expected = np.concatenate([pooled.min, pooled.max, pooled.mean, pooled.std], axis=1)
-    np.testing.assert_array_equal(stats_vector(pooled), expected)
-    np.testing.assert_array_equal(features(pooled.columns(), "stats"), expected)
-
-
-def test_unknown_operator_names_the_nearest():
-    with pytest.raises(UnknownOperatorError, match="mean_std"):
-        features(small_pooled().columns(), "meanstd")
-
-
-def test_missing_column_is_named():
-    with pytest.raises(IsthmusError, match="'std'"):
-        features({"mean": np.ones((2, 3), np.float32)}, "mean_std")
