@@ -276,7 +276,11 @@ def _print_summary(summary: Any, as_json: bool) -> None:
         _print_rows([fields], as_json)
         return
     for name, value in fields.items():  # no table: a path must not be cut to a cell
-        out.print(f"{name:<26} {value:.6g}" if isinstance(value, float) else f"{name:<26} {value}", highlight=False)
+        out.print(
+            f"{name:<26} {value:.6g}" if isinstance(value, float) else f"{name:<26} {value}",
+            highlight=False,
+            markup=False,
+        )
 
 
 def _world_folder(size: str) -> Path:

@@ -1,4 +1,4 @@
-"""Pooling of a shard: one pooler per UTM zone, and the rows of `out_patch__{product}_pooled`.
+"""Pooling of a shard: one pooler per UTM zone, what lies across zones, rows of `out_patch__{product}_pooled`.
 
 Belongs here: dealing footprints and windows to poolers, Arrow columns. Does not: the arithmetic of pooling
 (`transforms/pooling/`), reading.
@@ -6,7 +6,8 @@ Belongs here: dealing footprints and windows to poolers, Arrow columns. Does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,8 +20,9 @@ from transforms.places import PatchPlaces, cluster_boxes, footprint_polygons
 from transforms.pooling.operators import PooledPatches, empty_columns, stored_columns
 from transforms.pooling.pixels import PoolingParameters
 from transforms.pooling.points import pool_points
+from transforms.pooling.polygons import PolygonPooler
 from transforms.pooling.pooler import PatchPooler
-from transforms.utm import UtmBox, project
+from transforms.utm import UtmBox, project, unproject, utm_epsg
 from transforms.windows import PixelWindow
 
 Float64Array = npt.NDArray[np.float64]
@@ -33,7 +35,11 @@ MIN_COVERAGE = 0.5
 
 
 class RasterPooling:
-    """Pools windows of any zone into the footprints of a shard, each in its own zone.
+    """Pools windows of any zone into the footprints of a shard.
+
+    Each footprint is pooled in its own zone, as a box, in one pass. Those that other zones may continue
+    (`reached_zones`) are pooled as polygons: after the windows of their own zone, `move_to` each of `next_zones` fills
+    the ground that had no valid pixel so far.
 
     Args:
         spine: patch places.
@@ -42,6 +48,7 @@ class RasterPooling:
         parameters: of the operators behind them.
         min_coverage: least valid share of a footprint that gets vectors.
         threads: threads that add up bands; results do not depend on it.
+        others: by EPSG, bool (n,): the footprints that this zone may continue; None = `reached_zones`.
     """
 
     def __init__(
@@ -53,20 +60,51 @@ class RasterPooling:
         *,
         min_coverage: float = MIN_COVERAGE,
         threads: int = 1,
+        others: Mapping[int, npt.NDArray[np.bool_]] | None = None,
     ) -> None:
         self._boxes = spine.boxes()
         self._empty = empty_pooled(columns, dims, parameters or PoolingParameters())
+        self._others = reached_zones(spine) if others is None else others
+        is_seam = np.any([np.zeros(len(spine), bool), *self._others.values()], axis=0)
         self._zones: dict[int, tuple[Int64Array, PatchPooler]] = {}
+        self._seams: dict[int, tuple[Int64Array, PolygonPooler]] = {}
+        self._moved_to: int | None = None
         for epsg in np.unique(spine.epsg).tolist():
-            chosen = np.flatnonzero(spine.epsg == epsg)
+            chosen = np.flatnonzero((spine.epsg == epsg) & ~is_seam)
             pooler = PatchPooler(
                 self._boxes[chosen], epsg, dims, columns, parameters, min_coverage=min_coverage, threads=threads
             )
             self._zones[epsg] = (chosen, pooler)
+            seam = np.flatnonzero((spine.epsg == epsg) & is_seam)
+            if len(seam):
+                polygons = shapely.box(*self._boxes[seam].T)
+                is_open = np.ones(len(seam), bool)
+                self._seams[epsg] = (seam, PolygonPooler(
+                    polygons, epsg, dims, columns, parameters, min_coverage=min_coverage, continued=is_open
+                ))  # fmt: skip
 
     def boxes(self) -> list[UtmBox]:
-        """Give the ground that must be read."""
-        return [box for epsg, (chosen, _) in self._zones.items() for box in cluster_boxes(self._boxes[chosen], epsg)]
+        """Give the ground that must be read in each footprint's own zone."""
+        own = [box for epsg, (chosen, _) in self._zones.items() for box in cluster_boxes(self._boxes[chosen], epsg)]
+        return own + [box for _, pooler in self._seams.values() for box in pooler.boxes()]
+
+    def next_zones(self) -> list[int]:
+        """Give the zones that may continue footprints, in the order in which they must be moved to."""
+        return sorted(epsg for epsg, mask in self._others.items() if mask.any())
+
+    def move_to(self, epsg: int) -> list[UtmBox]:
+        """End the round of a zone and continue, in another, the footprints that are not whole.
+
+        Returns:
+            The ground that must be read there: windows added from now on are of this zone and for these footprints.
+        """
+        self._moved_to = epsg
+        boxes = []
+        for home, (chosen, pooler) in self._seams.items():
+            if home != epsg:
+                pooler.move_to(epsg, self._others[epsg][chosen])
+                boxes += pooler.boxes()
+        return boxes
 
     def expect(self, extents: Iterable[UtmBox]) -> None:
         """Announce the outer edges of all windows that will come, so that `drain` can tell which patches are whole."""
@@ -77,24 +115,42 @@ class RasterPooling:
             self._zones[epsg][1].expect(own)
 
     def add(self, window: PixelWindow) -> None:
-        """Add a window; windows must not overlap, in any order."""
-        self._zones[window.epsg][1].add(window)
+        """Add a window; windows of a round must not overlap, in any order."""
+        if self._moved_to is None:
+            self._zones[window.epsg][1].add(window)
+        for home, (_, pooler) in self._seams.items():
+            if pooler.epsg == window.epsg and (self._moved_to is None or home != self._moved_to):
+                pooler.add(window)
 
     def drain(self) -> PooledPatches:
         """Give the patches that no further window will touch and that were not given yet, in the spine's order."""
-        return self._join(PatchPooler.drain)
+        return self._join((chosen, pooler.drain()) for chosen, pooler in self._zones.values())
 
     def finish(self) -> PooledPatches:
         """Give all patches that were not given yet, in the spine's order."""
-        return self._join(PatchPooler.finish)
+        boxes = [(chosen, pooler.finish()) for chosen, pooler in self._zones.values()]
+        return self._join(boxes + [(chosen, pooler.finish()) for chosen, pooler in self._seams.values()])
 
-    def _join(self, give: Callable[[PatchPooler], PooledPatches]) -> PooledPatches:
+    def _join(self, parts: Iterable[tuple[Int64Array, PooledPatches]]) -> PooledPatches:
         """Put what the zones give together; positions become those of the spine."""
-        parts = [self._empty]
-        for chosen, pooler in self._zones.values():
-            part = give(pooler)
-            parts.append(replace(part, index=chosen[part.index]))
-        return concat_pooled(parts)
+        return concat_pooled([self._empty, *(replace(part, index=chosen[part.index]) for chosen, part in parts)])
+
+
+def reached_zones(spine: PatchPlaces) -> dict[int, npt.NDArray[np.bool_]]:
+    """Tell which footprints reach into which zones beside their own, by the zones of their corners.
+
+    Returns:
+        By EPSG, bool (n,); zones that no footprint reaches are left out.
+    """
+    boxes = spine.boxes()
+    reached: dict[int, npt.NDArray[np.bool_]] = {}
+    for epsg in np.unique(spine.epsg).tolist():
+        chosen = np.flatnonzero(spine.epsg == epsg)
+        for x, y in itertools.product((0, 2), (1, 3)):
+            zone = utm_epsg(*unproject(boxes[chosen, x], boxes[chosen, y], epsg))
+            for other in np.unique(zone[zone != epsg]).tolist():
+                reached.setdefault(other, np.zeros(len(spine), bool))[chosen[zone == other]] = True
+    return reached
 
 
 def empty_pooled(columns: Sequence[str], dims: int, parameters: PoolingParameters) -> PooledPatches:

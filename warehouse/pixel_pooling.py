@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from transforms.places import PatchPlaces
+from transforms.places import PatchPlaces, footprint_polygons
 from transforms.pooled_rows import RasterPooling, pool_listed_pixels
 from transforms.pooling.operators import PooledPatches
 from transforms.pooling.pixels import PoolingParameters
 from transforms.shards import grow
 from warehouse.fields import read_pixel_vectors
+from warehouse.polygon_zones import other_zones
 from warehouse.products import Product
 from warehouse.sources import open_pixel_source
 from warehouse.sources.pixel_table import PixelTableSource
@@ -34,7 +35,7 @@ def pool_places(
     """Pool the pixels of one year into footprints, in one pass over the blocks; results are given as they come.
 
     Memory is bounded by the blocks in flight (one is pooled while the next is decoded) and the patches on their
-    edges.
+    edges. Footprints over the edge of a zone come last: they are continued in the zones beside.
 
     Args:
         warehouse: where the product is, and the least coverage.
@@ -62,12 +63,18 @@ def pool_places(
         yield pool_listed_pixels(places, pixels.lon, pixels.lat, vectors, columns, parameters)
         return
     min_coverage = warehouse.settings.pool.min_coverage
-    pooling = RasterPooling(places, product.dims, columns, parameters, min_coverage=min_coverage)
+    # AlphaEarth covers each zone in the zone's own CRS; other products come in whatever CRS their files are
+    others = None if product.layout == "aef_cog" else other_zones(footprint_polygons(places), places.epsg, index)
+    pooling = RasterPooling(places, product.dims, columns, parameters, min_coverage=min_coverage, others=others)
     plan = source.plan_blocks(year, pooling.boxes(), warehouse.settings.limits.block_px)
     pooling.expect(block.extent for block in plan)
     for window in read_ahead(source.read_blocks(plan)):
         pooling.add(window)
         yield pooling.drain()
+    for epsg in pooling.next_zones():
+        plan = source.plan_blocks(year, pooling.move_to(epsg), warehouse.settings.limits.block_px)
+        for window in read_ahead(source.read_blocks(plan)):
+            pooling.add(window)
     yield pooling.finish()
 
 

@@ -52,19 +52,42 @@ def find_zones(lonlat: Geometries, index: pa.Table) -> PolygonZones:
         lonlat: object (n,), degrees; polygons across the antimeridian run on beyond 180.
         index: rows of `raw_{product}__index` of one year.
     """
-    files = _list_bounds(index)
-    tree = shapely.STRtree([box for box, _ in files])
-    polygon, which = tree.query(shapely.box(*shapely.bounds(lonlat).T), predicate="intersects")
-    row = np.array([number for _, number in files], np.int64)[which]
-    epsg = index["epsg"].to_numpy() if len(index) else np.empty(0, np.int64)
-    zones: list[set[int]] = [set() for _ in lonlat]
-    for k, zone in zip(polygon, epsg[row], strict=True):
-        zones[k].add(int(zone))
+    zones, touched = _touch_files(lonlat, index)
     center = shapely.get_coordinates(shapely.centroid(lonlat))
     utm = utm_epsg((center[:, 0] + 180.0) % 360.0 - 180.0, center[:, 1])
     home = np.array([z if z in near or not near else min(near) for z, near in zip(utm, zones, strict=True)], np.int64)
     others = [tuple(sorted(near - {int(z)})) for z, near in zip(home, zones, strict=True)]
-    return PolygonZones(home, others, np.unique(row))
+    return PolygonZones(home, others, touched)
+
+
+def other_zones(lonlat: Geometries, epsg: npt.NDArray[np.integer], index: pa.Table) -> dict[int, npt.NDArray[np.bool_]]:
+    """Tell which polygons are touched by files of which zones beside their own.
+
+    Args:
+        lonlat: object (n,), degrees.
+        epsg: int (n,), their own zones.
+        index: rows of `raw_{product}__index` of one year.
+
+    Returns:
+        By EPSG, bool (n,).
+    """
+    zones, _ = _touch_files(lonlat, index)
+    masks = {other: np.array([other in near for near in zones]) & (epsg != other) for other in set().union(*zones)}
+    return {other: mask for other, mask in sorted(masks.items()) if mask.any()}
+
+
+def _touch_files(lonlat: Geometries, index: pa.Table) -> tuple[list[set[int]], Int64Array]:
+    """Give (per polygon, EPSG of the files whose bounds touch its own; index rows that touch any, ascending)."""
+    files = _list_bounds(index)
+    tree = shapely.STRtree([box for box, _ in files])
+    polygon, which = tree.query(shapely.box(*shapely.bounds(lonlat).T), predicate="intersects")
+    row = np.array([number for _, number in files], np.int64)[which]
+    epsg = index["epsg"].to_pylist()
+    zones: list[set[int]] = [set() for _ in lonlat]
+    for k, number in zip(polygon, row, strict=True):
+        if epsg[number] is not None:
+            zones[k].add(epsg[number])
+    return zones, np.unique(row)
 
 
 def project_home(lonlat: Geometries, home: Int64Array) -> Geometries:

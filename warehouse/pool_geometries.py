@@ -32,6 +32,7 @@ from warehouse.schemas import TableSpec, vector_type
 from warehouse.sections import PoolSettings
 from warehouse.sources import open_pixel_source
 from warehouse.sources.blocks import BlockRasterSource
+from warehouse.sources.read_ahead import read_ahead
 from warehouse.sources.user_geometries import UserGeometries, read_user_geometries
 from warehouse.store import Warehouse
 from warehouse.writer import ROW_GROUP_ROWS, open_partition
@@ -200,12 +201,12 @@ def _read_batch(
     steps: list[tuple[int, Int64Array]] = [
         (epsg, np.flatnonzero([epsg in zones for zones in others])) for epsg in sorted({e for z in others for e in z})
     ]
-    for window in source.iter_blocks(year, pooler.boxes(), block_px):
+    for window in read_ahead(source.iter_blocks(year, pooler.boxes(), block_px)):
         pooler.add(window)
         yield Path(window.source).name
     for epsg, chosen in steps:
         pooler.move_to(epsg, chosen)
-        for window in source.iter_blocks(year, pooler.boxes(), block_px):
+        for window in read_ahead(source.iter_blocks(year, pooler.boxes(), block_px)):
             pooler.add(window)
             yield Path(window.source).name
 

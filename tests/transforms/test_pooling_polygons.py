@@ -1,9 +1,8 @@
-"""Polygons: coverage against shapely, pooling against exactextract, the box pooler and the definitions, seams."""
+"""Polygons: coverage against shapely, pooling against exactextract, the box pooler and the definitions."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from transforms.pooling.pixels import PatchPixels, PoolingParameters
 from transforms.pooling.polygons import PolygonPooler, PolygonTooLargeError, check_polygon_sizes, list_boxes
 from transforms.pooling.pooler import CrsMismatchError, PatchPooler, WindowError
 from transforms.pooling.power_sums import code_values
-from transforms.utm import project, unproject
 from transforms.windows import PixelWindow
 
 EPSG, NEXT = 32647, 32648
@@ -274,107 +272,6 @@ def test_large_polygons_ask_for_the_ground_they_touch_only() -> None:
     assert ground.buffer(1e-6).covers(ring)
     assert ground.area < 0.5 * ring.convex_hull.area
     assert list_boxes(np.empty(0, object), EPSG) == []
-
-
-# -- seams ------------------------------------------------------------------------------------------------------
-
-EDGE_LON, LAT = 102.0, 12.65
-
-
-def zone_window(epsg: int, code: int, is_valid: Callable[[np.ndarray], np.ndarray], size: int = 400) -> PixelWindow:
-    """One code over 4 x 4 km around the zone edge, where `is_valid` of the longitude says so."""
-    x, y = (float(v) for v in project(EDGE_LON, LAT, epsg))
-    west, north = round(x / 10) * 10 - 5 * size, round(y / 10) * 10 + 5 * size
-    xs, ys = np.meshgrid(west + 5 + 10 * np.arange(size), north - 5 - 10 * np.arange(size))
-    valid = is_valid(unproject(xs, ys, epsg)[0])
-    codes = np.where(valid, np.int8(code), np.int8(-128))[None].astype(np.int8)
-    return PixelWindow(codes, valid, Affine(10, 0, west, 0, -10, north), epsg, str(epsg))
-
-
-def at_seam(dx: float, dy: float, side: float = 320, turn: float = 0) -> shapely.Polygon:
-    x, y = (float(v) for v in project(EDGE_LON, LAT, EPSG))
-    box = shapely.box(x + dx - side / 2, y + dy - side / 2, x + dx + side / 2, y + dy + side / 2)
-    return shapely.affinity.rotate(box, turn)
-
-
-def pool_seam(
-    shapes_: list[shapely.Polygon],
-    own: list[PixelWindow],
-    other: list[PixelWindow],
-    columns: tuple[str, ...] = ("mean",),
-) -> PooledPatches:
-    pooler = PolygonPooler(np.array(shapes_), EPSG, 1, columns, min_coverage=0.0, continued=np.ones(len(shapes_), bool))
-    for window in own:
-        pooler.add(window)
-    pooler.move_to(NEXT)
-    for window in other:
-        pooler.add(window)
-    return pooler.finish()
-
-
-def test_footprints_over_a_zone_edge_are_whole_and_no_ground_counts_twice() -> None:
-    own = zone_window(EPSG, 100, lambda lon: lon < EDGE_LON + 0.0002)
-    other = zone_window(NEXT, -100, lambda lon: lon > EDGE_LON - 0.002)  # overlaps by 240 m
-    shapes_ = [
-        at_seam(0, 0),
-        at_seam(-90, 900, turn=30),
-        at_seam(120, -700, turn=70),
-        at_seam(300, 50),
-        at_seam(0, 0, 1_500),
-    ]
-    pooled = pool_seam(shapes_, [own], [other])
-    assert pooled.valid_fraction.tolist() == [1] * 5
-    x, y = own.centers()
-    squares = shapely.box(
-        *(c.ravel() for c in np.meshgrid(x - 5, y - 5)), *(c.ravel() for c in np.meshgrid(x + 5, y + 5))
-    )
-    ground = shapely.union_all(squares[own.valid.ravel()])
-    for k, shape in enumerate(shapes_):
-        share = ground.intersection(shape).area / shape.area
-        top = (100 / 127.5) ** 2
-        assert pooled.columns["mean"][k, 0] == pytest.approx(top * (2 * share - 1), abs=2e-4)
-    assert pooled.columns["mean"][3, 0] == np.float32(-((100 / 127.5) ** 2))  # wholly in the next zone
-
-
-def test_a_footprint_whole_in_its_own_zone_takes_nothing_from_the_next() -> None:
-    own, other = zone_window(EPSG, 50, lambda lon: lon < EDGE_LON + 0.01), zone_window(NEXT, 7, lambda lon: lon > 0)
-    shapes_ = [at_seam(0, 0, turn=20), at_seam(100, 100)]
-    alone = PolygonPooler(np.array(shapes_), EPSG, 1, ("mean",))
-    alone.add(own)
-    expected = alone.finish()
-    pooled = pool_seam(shapes_, [own], [other])
-    np.testing.assert_array_equal(pooled.columns["mean"], expected.columns["mean"])
-    np.testing.assert_array_equal(pooled.n_pixels, expected.n_pixels)
-    pooler = PolygonPooler(np.array(shapes_), EPSG, 1, ("mean",), continued=np.ones(2, bool))
-    pooler.add(own)
-    pooler.move_to(NEXT)
-    assert pooler.boxes() == []  # so the neighbour's rasters are not even opened
-
-
-def test_seams_ignore_order_and_cut_and_gather_pixels_of_both_zones() -> None:
-    own = zone_window(EPSG, 100, lambda lon: lon < EDGE_LON)
-    other = zone_window(NEXT, -20, lambda lon: lon > EDGE_LON - 0.001)
-    own.valid[195:205, 190:210] = False  # a hole that the neighbour's overlap fills
-    own.values[:, 195:205, 190:210] = -128
-    columns = ("mean", "std", "median_iqr", "centre_weighted", "pyramid_2x2")
-    shapes_ = [at_seam(0, 0, turn=10), at_seam(-60, 30)]
-    whole = pool_seam(shapes_, [own], [other], columns)
-    pieces = pool_seam(shapes_, cut(own, [170, 200], [203])[::-1], cut(other, [201], [190, 210])[::-1], columns)
-    for name in columns:
-        np.testing.assert_allclose(whole.columns[name], pieces.columns[name], rtol=1e-6, err_msg=name)
-    assert whole.valid_fraction.tolist() == pieces.valid_fraction.tolist() == [1, 1]
-    # west of the edge 100, east of it -20: the quarters of the pyramid tell them apart
-    quarters = whole.columns["pyramid_2x2"][1].reshape(5, 1)[1:, 0]
-    assert quarters[0] > 0.4
-    assert quarters[1] < quarters[0] - 0.2
-
-
-def test_ground_that_no_zone_shows_stays_open() -> None:
-    own = zone_window(EPSG, 100, lambda lon: lon < EDGE_LON)
-    other = zone_window(NEXT, 100, lambda lon: lon > EDGE_LON + 0.001)
-    pooled = pool_seam([at_seam(0, 0)], [own], [other])
-    gap = 0.001 * 108_700 / 320
-    assert pooled.valid_fraction[0] == pytest.approx(1 - gap, abs=0.04)
 
 
 # -- bad input --------------------------------------------------------------------------------------------------
