@@ -1,33 +1,40 @@
-"""`out_pixel__{product}_upsampled`: patch vectors at the sampled pixels, full width.
+"""`out_pixel__{product}_upsampled`: patch vectors at the kept pixels, one row per operator that learns nothing.
 
-Source: `core_{product}__patches` of the shard and of its neighbours within two patch sides (640 m). Grain: kept sample
-pixel x year x method. `nearest` is not stored: `nearest_patch_id` makes it a view.
+Source: `core_{product}__patches` of the shard and of its neighbours within the halo, and the basis of the year. Grain:
+kept pixel x year x method: full width at sampled pixels, int8 in the basis in windows. `nearest` is not stored:
+`nearest_patch_id` makes it a view. Operators that are fitted live in the evaluation, one per training fold.
 """
 
 import dagster as dg
 
-from orchestration.partitions import ALL_SHARDS_OF_YEAR, YEAR_SHARDS, read_key
+from orchestration.partitions import ALL_SHARDS_OF_YEAR, YEAR_OF_PAIR, YEAR_SHARDS, read_key
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
-from transforms.upsampled_rows import upsample_places, upsampled_table
-from warehouse.fields import read_patch_field
+from transforms.upsampled_rows import UpsampledRows, stored_methods
+from warehouse.fields import read_basis, read_kept_pixels, read_patch_field
 from warehouse.layout import PartitionKey
 from warehouse.previews import preview_partition
 from warehouse.products import Product
 from warehouse.store import Warehouse
 from warehouse.writer import WrittenPartition
 
+#: Pixels upsampled at once; bounds memory whatever is kept.
+_PIXELS_AT_ONCE = 50_000
+
 
 def upsample_shard(warehouse: Warehouse, patches: Product, pixels: Product, key: PartitionKey) -> WrittenPartition:
-    """Interpolate the patches of one year to the sampled pixels of one shard."""
+    """Upsample the patches of one year to the kept pixels of one shard."""
     shard = warehouse.owner_rule(str(key.shard)).shard
-    places = warehouse.pixel_places(pixels, key.shard, [key.year], sample_only=True)
     field = read_patch_field(warehouse, patches, key.year, shard.bbox)
-    rows = upsampled_table(field, places, upsample_places(field, places), patches.name)
-    provenance = warehouse.derived_provenance(
-        [f"core_{patches.name}__patches", f"core_{pixels.name}__pixels"], is_simulated=field.is_simulated
-    )
-    return warehouse.write(f"out_pixel__{patches.name}_upsampled", key, rows, provenance)
+    basis = read_basis(warehouse, patches, key.require_year())
+    rows = UpsampledRows(field, stored_methods(warehouse.settings.upsample.operators), basis, patches.name)
+    inputs = [f"core_{patches.name}__patches", f"out_patch__{patches.name}_basis", f"core_{pixels.name}__pixels"]
+    provenance = warehouse.derived_provenance(inputs, is_simulated=field.is_simulated)
+    with warehouse.open(f"out_pixel__{patches.name}_upsampled", key, provenance) as writer:
+        for part in read_kept_pixels(warehouse, pixels, key).parts(_PIXELS_AT_ONCE):
+            for table in rows.tables(part.places, part.in_sample, part.window):
+                writer.write(table)
+    return writer.written()
 
 
 def build_upsampled_asset(patches: Product, pixels: Product) -> dg.AssetsDefinition:
@@ -38,6 +45,7 @@ def build_upsampled_asset(patches: Product, pixels: Product) -> dg.AssetsDefinit
         name=table,
         deps=[
             dg.AssetDep(f"core_{patches.name}__patches", partition_mapping=ALL_SHARDS_OF_YEAR),
+            dg.AssetDep(f"out_patch__{patches.name}_basis", partition_mapping=YEAR_OF_PAIR),
             f"core_{pixels.name}__pixels",
         ],
         partitions_def=YEAR_SHARDS,
@@ -49,6 +57,6 @@ def build_upsampled_asset(patches: Product, pixels: Product) -> dg.AssetsDefinit
         watch = Stopwatch()
         warehouse, key = isthmus.open(), read_key(context)
         written = upsample_shard(warehouse, patches, pixels, key)
-        return describe_written(written, watch, preview_png=preview_partition(warehouse, table, key, "embedding"))
+        return describe_written(written, watch, preview_png=preview_partition(warehouse, table, key, "support"))
 
     return upsampled

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.answers import build_answer_assets
+from assets.bases import build_basis_asset, build_codebook_asset
 from assets.evidence import build_cells_asset, build_contrasts_asset, build_folds_asset
 from assets.grid import build_shards_asset, build_spine_asset
 from assets.labels import build_patch_label_asset, build_pixel_label_asset
@@ -69,9 +70,12 @@ def build_assets(warehouse: Warehouse) -> list[dg.AssetsDefinition]:
             labels.append(build_patch_label_asset(label))
     derived = []
     if pixels is not None and patches is not None:
-        if warehouse.asks("T1"):
+        if warehouse.pools:
+            if warehouse.needs_codebook:
+                assets.append(build_codebook_asset(pixels))
             derived.append(build_pooled_asset(pixels, patches))
         if warehouse.asks("T5"):
+            assets.append(build_basis_asset(patches))
             derived.append(build_upsampled_asset(patches, pixels))
     core = [f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in products]
     assets += [*labels, *derived]

@@ -123,7 +123,7 @@ class Pipeline:
         if unreadable:
             yield StepOutcome(Step("plan", ALL), 0.0, problems=unreadable)
         failed: list[Step] = []
-        for job in ("grid", "ingest", "label", "derive"):
+        for job in ("grid", "ingest", "label", "bases", "derive"):
             for step in self._steps(job):
                 spoiled = any(_needs(step, bad) for bad in failed)
                 outcome = StepOutcome(step, 0.0, skipped=True) if spoiled else self._run(step, started)
@@ -173,6 +173,9 @@ class Pipeline:
             assert settings.evaluate is not None  # the job exists only with it
             labelled = self.warehouse.label(settings.evaluate.label).years
             return [Step(job, PartitionKey(year)) for year in settings.years if year in labelled]
+        if job == "bases":
+            tables_of = {year: self._base_tables(year, shards) for year in settings.years}
+            return [Step(job, PartitionKey(year), tables) for year, tables in tables_of.items() if tables]
         return self._year_shard_steps(job, shards)
 
     def _year_shard_steps(self, job: str, shards: Sequence[str]) -> list[Step]:
@@ -184,6 +187,17 @@ class Pipeline:
                 if tables:
                     steps.append(Step(job, PartitionKey(year, shard), tables))
         return steps
+
+    def _base_tables(self, year: int, shards: Sequence[str]) -> tuple[str, ...]:
+        """List what can be fitted in a year: the basis where there are patches, codebooks where there are pixels."""
+        pixels, patches = self.warehouse.pixel_product, self.warehouse.patch_product
+        wanted = []
+        if patches is not None and any(self._has_files(patches, year, shard) for shard in shards):
+            wanted.append(f"out_patch__{patches.name}_basis")
+        if pixels is not None and any(self._has_files(pixels, year, shard) for shard in shards):
+            wanted.append(f"out_pixel__{pixels.name}_codebook")
+        executable = {key.to_user_string() for key in self._jobs["bases"].asset_layer.executable_asset_keys}
+        return tuple(name for name in wanted if name in executable)
 
     def _label_tables(self, year: int) -> tuple[str, ...]:
         """List the label tables whose source is mapped to a label year: another source has nothing for it."""
@@ -202,7 +216,7 @@ class Pipeline:
         tables = []
         if pixels is None or patches is None or pixels not in here:
             return ()
-        if self.warehouse.asks("T1"):
+        if self.warehouse.pools:
             tables.append(f"out_patch__{pixels.name}_pooled")
         if patches in here and self.warehouse.asks("T5"):
             tables.append(f"out_pixel__{patches.name}_upsampled")
@@ -269,9 +283,9 @@ def _needs(step: Step, bad: Step) -> bool:
     """Tell whether a step reads what a failed step should have written.
 
     Upsampling reads the patches of neighbours, so a failed ingest spoils the derived tables of its whole year: a
-    border interpolated without them would look like any other.
+    border interpolated without them would look like any other. Bases are fitted on all shards of a year.
     """
-    if step.job == "derive" and bad.job == "ingest":
+    if (step.job, bad.job) in (("derive", "ingest"), ("bases", "ingest"), ("derive", "bases")):
         return step.key.year == bad.key.year
     return step.key.shard == bad.key.shard and (step.job == "label" or bad.key.year in (None, step.key.year))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,50 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True)
+class FoldFeatures:
+    """Features of one fold.
+
+    Attributes:
+        train: float32 (n_train, d).
+        test: float32 (n_test, d).
+        operator: what was fitted on the training units to make them, or None.
+    """
+
+    train: FloatArray
+    test: FloatArray
+    operator: object | None = None
+
+
+class Features(Protocol):
+    """Where the features of an arm come from; whatever is fitted is fitted on the training units."""
+
+    @property
+    def threads(self) -> int | None:
+        """Folds that may be made at once; None = any number."""
+        ...
+
+    def of_fold(self, fold: int, train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> FoldFeatures:
+        """Give the features of the training and test units of a fold (positions)."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """Features that were not fitted: the same rows in every fold.
+
+    Attributes:
+        values: float32 (n, d).
+    """
+
+    values: FloatArray
+    threads: int | None = None
+
+    def of_fold(self, fold: int, train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> FoldFeatures:
+        """Take rows."""
+        return FoldFeatures(self.values[train], self.values[test])
+
+
+@dataclass(frozen=True)
 class FoldOutcome:
     """One fold of a cell.
 
@@ -62,6 +106,8 @@ class FoldOutcome:
         proba: float32 (m, k).
         n_train: training units used.
         probe: the fitted probe.
+        dims: width of the features.
+        operator: what was fitted to make them, or None.
     """
 
     fold: int
@@ -70,6 +116,8 @@ class FoldOutcome:
     proba: FloatArray
     n_train: int
     probe: Probe
+    dims: int = 0
+    operator: object | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +134,7 @@ class CellOutcome:
 
 
 def run_cell(
-    features: FloatArray,
+    features: Features,
     labels: npt.NDArray[np.int16],
     plan: FoldPlan,
     probe: str,
@@ -99,7 +147,7 @@ def run_cell(
     `max_train_units`, a uniform draw is taken, the same for every arm.
 
     Args:
-        features: float32 (n, d).
+        features: of the n units.
         labels: int16 (n,) class ids, none negative.
         plan: folds of the n units.
         probe: key in `probes.PROBES`.
@@ -113,14 +161,17 @@ def run_cell(
     def run_fold(fold: int) -> FoldOutcome:
         train, test = fold_split(plan, fold)
         train = _draw(train, settings, fold)
+        found = features.of_fold(fold, train, test)
         model = build_probe(probe, n_classes, settings)
-        model.fit(features[train], labels[train], groups=plan.block_id[train])
-        proba = model.predict_proba(features[test])
-        return FoldOutcome(fold, test, proba.argmax(axis=1).astype(np.int16), proba, len(train), model)
+        model.fit(found.train, labels[train], groups=plan.block_id[train])
+        proba = model.predict_proba(found.test)
+        pred = proba.argmax(axis=1).astype(np.int16)
+        return FoldOutcome(fold, test, pred, proba, len(train), model, found.train.shape[1], found.operator)
 
     # one BLAS thread each: the products are small, and with more the folds would wait for each other
+    threads = min(settings.threads, features.threads or settings.threads)
     try:
-        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(settings.threads) as pool:
+        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
             folds = tuple(pool.map(run_fold, range(plan.n_folds)))
     except TooFewUnitsError as error:
         return CellOutcome((), str(error))

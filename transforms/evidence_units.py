@@ -94,6 +94,15 @@ def units_from_labels(kind: UnitKind, rows: pa.Table, half_side_m: float) -> Uni
     )
 
 
+def take_units(units: Units, chosen: npt.NDArray[np.int64]) -> Units:
+    """Give chosen units (positions)."""
+    columns = {
+        name: getattr(units, name)[chosen]
+        for name in ("unit_id", "shard", "lon", "lat", "label", "given_fold", "given_group")
+    }
+    return Units(kind=units.kind, half_side_m=units.half_side_m, **columns)
+
+
 def plan_schemes(
     units: Sequence[Units], schemes: Sequence[Scheme], rules: FoldRules
 ) -> dict[tuple[UnitKind, Scheme], FoldPlan]:

@@ -166,10 +166,13 @@ def keep_points(
     return _pixel_table(places, codes, np.ones(len(mine), bool), keep.windows, product, is_simulated)
 
 
-def vector_array(vectors: npt.NDArray[np.generic]) -> pa.FixedSizeListArray:
-    """Wrap (n, dims) as an Arrow fixed-size list without copying."""
+def vector_array(
+    vectors: npt.NDArray[np.generic], is_present: npt.NDArray[np.bool_] | None = None
+) -> pa.FixedSizeListArray:
+    """Wrap (n, dims) as an Arrow fixed-size list without copying; NULL where `is_present` is False."""
     dims = vectors.shape[1]
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).reshape(-1)), dims)
+    mask = None if is_present is None else pa.array(~is_present)
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).reshape(-1)), dims, mask=mask)
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,24 @@ class LogisticProbe:
             raise NotFittedError("logistic")
         return self._model.predict_proba(_check_features(X, self._model.dims))
 
+    def class_scores(self, X: npt.ArrayLike) -> tuple[FloatArray, IdArray]:
+        """Give the linear scores whose largest is the predicted class.
+
+        They are an affine map of the features, so they may be interpolated in place of them.
+
+        Args:
+            X: float (n, d), the width that was fitted; NaN rows give NaN scores.
+
+        Returns:
+            (float32 (n, s), int16 (s,)): scores of the s classes seen in training, and their ids.
+
+        Raises:
+            NotFittedError: not fitted yet.
+        """
+        if self._model is None:
+            raise NotFittedError("logistic")
+        return self._model.class_scores(np.asarray(X, np.float32))
+
     def _build_model(self, X: FloatArray, y: npt.NDArray[np.int64]) -> _StandardisedLogistic:
         return _StandardisedLogistic(X, y, self.n_classes, self.max_iter, self.tol)
 
@@ -273,6 +291,13 @@ class _StandardisedLogistic:
         if len(X):
             proba[:, self._classes] = self._model.predict_proba(self.standardise(X))
         return proba
+
+    def class_scores(self, X: FloatArray) -> tuple[FloatArray, IdArray]:
+        coefficients, intercept = self._model.coef_, self._model.intercept_
+        if len(self._classes) == 2:  # scikit-learn keeps one row of weights: that of the second class
+            coefficients, intercept = np.stack([0 * coefficients[0], coefficients[0]]), np.r_[0, intercept]
+        scores = self.standardise(X) @ coefficients.T.astype(np.float32) + intercept.astype(np.float32)
+        return scores.astype(np.float32), self._classes.astype(np.int16)
 
     def standardise(self, X: FloatArray) -> FloatArray:
         return (X - self._mean) * self._scale

@@ -1,11 +1,12 @@
 """Upsampling of a shard: the field of patches around it, and the rows of `out_pixel__{product}_upsampled`.
 
 Belongs here: choosing the coordinates in which a product's patches form rows, Arrow columns. Does not: the
-arithmetic of interpolation (`transforms/upsampling/`), reading.
+operators (`transforms/upsampling/`), reading.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,11 @@ from transforms.alignment import take_or
 from transforms.errors import LatticeError
 from transforms.keeping import vector_array
 from transforms.places import PatchPlaces, PixelPlaces
-from transforms.upsampling.bilinear import bilinear_weights, interpolate
+from transforms.quantization import NODATA
+from transforms.upsampling.basis import Basis
+from transforms.upsampling.bilinear import bilinear_weights
 from transforms.upsampling.nearest import nearest_index
+from transforms.upsampling.operators import UPSAMPLERS, Upsampler, find_upsampler
 from transforms.upsampling.rows import RowLattice, eg_rows, grid_rows
 from transforms.utm import project
 
@@ -72,51 +76,106 @@ class PatchField:
         return project(pixels.lon, pixels.lat, epsg)
 
 
-@dataclass(frozen=True)
-class Upsampled:
-    """Interpolated vectors at pixels.
+def stored_methods(operators: Sequence[str]) -> tuple[str, ...]:
+    """Give the operators whose vectors are stored: bilinear, and those that learn nothing.
 
-    Attributes:
-        vectors: float32 (m, dims), NaN where no patch supports a pixel.
-        support: float32 (m,), share of the interpolation weights whose patches exist, in [0, 1].
-        nearest: int64 (m,) position of the nearest patch in the field, -1 where none is near.
+    `nearest` is stored as the key of the patch (a view joins the vector); fitted operators are fitted in each
+    training fold, so no vector of theirs is true for all.
+    """
+    listed = {find_upsampler(name).name for name in ("bilinear", *operators)} - {"nearest"}
+    return tuple(name for name, entry in UPSAMPLERS.items() if name in listed and not entry.is_fitted)
+
+
+class UpsampledRows:
+    """Makes the rows of `out_pixel__{product}_upsampled` for any pixels of one field, operator by operator.
+
+    Linear operators go through the basis before they interpolate: k dimensions instead of all.
+
+    Args:
+        field: patches of the shard and around it.
+        methods: from `stored_methods`.
+        basis: dimensions in which windows are stored.
+        product: goes into the `product` column.
     """
 
-    vectors: npt.NDArray[np.float32]
-    support: npt.NDArray[np.float32]
-    nearest: npt.NDArray[np.int64]
+    def __init__(self, field: PatchField, methods: Sequence[str], basis: Basis, product: str) -> None:
+        self._field = field
+        self._basis = basis
+        self._product = product
+        self._rows = field.rows() if len(field.places) else None
+        self._full: dict[str, Upsampler] = {}
+        self._reduced: dict[str, Upsampler] = {}
+        if self._rows is None:
+            return
+        reduced = basis.project(field.vectors)
+        for name in methods:
+            build = find_upsampler(name).build
+            self._full[name] = build().fit(self._rows, field.vectors)
+            self._reduced[name] = build().fit(self._rows, reduced)
 
+    def tables(
+        self, pixels: PixelPlaces, in_sample: npt.NDArray[np.bool_], window: npt.NDArray[np.object_]
+    ) -> Iterator[pa.Table]:
+        """Give the rows of some pixels, one table a method; pixels without support are left out.
 
-def upsample_places(field: PatchField, pixels: PixelPlaces) -> Upsampled:
-    """Interpolate a field bilinearly to pixels, and find each pixel's nearest patch."""
-    dims = field.vectors.shape[1]
-    if not len(field.places) or not len(pixels):
-        empty = np.full((len(pixels), dims), np.nan, np.float32)
-        return Upsampled(empty, np.zeros(len(pixels), np.float32), np.full(len(pixels), -1, np.int64))
-    rows = field.rows()
-    u, v = field.coordinates(pixels)
-    index, weight, support = bilinear_weights(rows, u, v)
-    return Upsampled(interpolate(field.vectors, index, weight), support, nearest_index(rows, u, v).astype(np.int64))
+        Args:
+            pixels: the pixels.
+            in_sample: bool (m,), pixels that get full vectors.
+            window: (m,), name of the window or None; pixels of windows get codes.
 
+        Yields:
+            Tables with the columns of the schema.
+        """
+        if self._rows is None or not len(pixels):
+            return
+        u, v = self._field.coordinates(pixels)
+        _, _, support = bilinear_weights(self._rows, u, v)
+        nearest = nearest_index(self._rows, u, v).astype(np.int64)
+        in_window = np.array([name is not None for name in window], bool)
+        for name, upsampler in self._full.items():
+            vectors = _transform_chosen(upsampler, u, v, in_sample, self._field.vectors.shape[1])
+            reduced = _transform_chosen(self._reduced[name], u, v, in_window, self._basis.k)
+            kept = np.flatnonzero(np.isfinite(vectors[:, 0]) | np.isfinite(reduced[:, 0]))
+            columns = {
+                "support": support[kept],
+                **self._nearest_column(nearest[kept]),
+                "window": pa.array(window[kept].tolist(), pa.string()),
+                **self._vector_columns(vectors[kept], self._basis.encode(reduced[kept])),
+            }
+            yield self._table(name, pixels.take(kept), columns)
 
-def upsampled_table(field: PatchField, pixels: PixelPlaces, found: Upsampled, product: str) -> pa.Table:
-    """Give rows of `out_pixel__{product}_upsampled`, method `bilinear`; pixels without support are left out."""
-    supported = np.flatnonzero(found.support > 0)
-    supported = supported[np.isfinite(found.vectors[supported, 0])] if len(supported) else supported
-    places = pixels.take(supported)
-    nearest = found.nearest[supported]
-    ids = take_or(field.places.patch_id, nearest, 0)
-    count = len(places)
-    return pa.table(
-        {
-            "pixel_id": places.pixel_id,
-            "product": pa.array([product] * count, pa.string()),
-            "method": pa.array(["bilinear"] * count, pa.string()),
-            "lon": places.lon,
-            "lat": places.lat,
-            "nearest_patch_id": pa.array(ids, pa.uint64(), mask=nearest < 0),
-            "support": found.support[supported],
-            "embedding": vector_array(found.vectors[supported]),
-            "is_simulated": np.full(count, field.is_simulated),
+    def _nearest_column(self, nearest: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
+        ids = take_or(self._field.places.patch_id, nearest, 0)
+        return {"nearest_patch_id": pa.array(ids, pa.uint64(), mask=nearest < 0)}
+
+    def _vector_columns(self, vectors: npt.NDArray[np.float32], codes: npt.NDArray[np.int8]) -> dict[str, pa.Array]:
+        is_coded = codes[:, 0] != NODATA
+        return {
+            "embedding": vector_array(vectors, is_present=np.isfinite(vectors[:, 0])),
+            "embedding_q": vector_array(codes, is_present=is_coded),
+            "basis_version": pa.array([self._basis.version] * len(codes), pa.string(), mask=~is_coded),
         }
-    )
+
+    def _table(self, method: str, places: PixelPlaces, columns: dict[str, pa.Array]) -> pa.Table:
+        count = len(places)
+        return pa.table(
+            {
+                "pixel_id": places.pixel_id,
+                "product": pa.array([self._product] * count, pa.string()),
+                "method": pa.array([method] * count, pa.string()),
+                "lon": places.lon,
+                "lat": places.lat,
+                **columns,
+                "is_simulated": np.full(count, self._field.is_simulated),
+            }
+        )
+
+
+def _transform_chosen(
+    upsampler: Upsampler, u: FloatArray, v: FloatArray, chosen: npt.NDArray[np.bool_], dims: int
+) -> npt.NDArray[np.float32]:
+    """Give vectors at chosen points, NaN rows elsewhere."""
+    vectors = np.full((len(u), dims), np.nan, np.float32)
+    if chosen.any():
+        vectors[chosen] = upsampler.transform(u[chosen], v[chosen])
+    return vectors

@@ -30,9 +30,10 @@ from transforms.errors import IsthmusError
 from warehouse.errors import StoredTableError
 from warehouse.layout import PART_FILE
 from warehouse.products import Product, load_registry
-from warehouse.schemas import TableSpec, build_specs
+from warehouse.schemas import build_specs
 from warehouse.sections import CompareSettings
 from warehouse.sql_files import Fragment, Identifier, Text, compose, list_sql, read_sql
+from warehouse.table_spec import TableSpec
 from warehouse.writer import stored_schema
 
 CATALOG_FILE = "warehouse.duckdb"
@@ -56,6 +57,7 @@ _ABSENT = "absent"
 _SQL_TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.int8(): "TINYINT",
+    pa.uint8(): "UTINYINT",
     pa.int16(): "SMALLINT",
     pa.int32(): "INTEGER",
     pa.int64(): "BIGINT",

@@ -1,28 +1,35 @@
 """Units, labels and features of an evaluation, read from stored tables.
 
-Belongs here: which stored column is which arm. Does not: folds, probes, scores (`transforms/evaluation.py`).
+Belongs here: which stored column is which arm, and what fitted arms are given. Does not: folds, probes, scores
+(`transforms/evaluation.py`), operators that are fitted on pixels of patches (`pooled_in_fold.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.alignment import match_keys, take_or
-from transforms.evidence_units import UnitKind, Units, units_from_labels
+from transforms.arms import Arm
+from transforms.evaluation import Features, StoredFeatures
+from transforms.evidence_units import UnitKind, Units, plan_from_table, units_from_labels
+from transforms.fold_features import PatchGround, UpsampledInFold
+from transforms.folds import FoldPlan, Scheme
 from transforms.places import PixelPlaces
 from transforms.pooling.operators import POOLING_OPERATORS
 from transforms.pooling.operators import features as pooled_features
 from transforms.upsampled_rows import PatchField
-from transforms.upsampling.bilinear import BilinearUpsampler
-from transforms.upsampling.nearest import NearestUpsampler
+from transforms.upsampling.operators import UPSAMPLERS
 from warehouse.fields import read_patch_field, read_pixel_vectors
+from warehouse.layout import PartitionKey
+from warehouse.pooled_in_fold import PooledInFold
 from warehouse.reader import vectors
-from warehouse.store import Warehouse
+from warehouse.store import Warehouse, evaluate_settings
 
 FloatMatrix = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.uint64]
@@ -71,36 +78,154 @@ def read_labelled_units(warehouse: Warehouse, kind: UnitKind, label: str, year: 
     )
 
 
-def read_features(warehouse: Warehouse, arm: str, units: Units, year: int) -> FloatMatrix:
-    """Give the features of an arm at units.
+class FeatureReader:
+    """Features of all arms of one year.
 
-    Returns:
-        float32 (n, d), NaN rows where the arm has no vector.
+    Args:
+        warehouse: the warehouse.
+        year: embedding year.
     """
-    return _READERS[arm](warehouse, units, year)
+
+    def __init__(self, warehouse: Warehouse, year: int) -> None:
+        self._warehouse = warehouse
+        self._year = year
+
+    @cached_property
+    def field(self) -> PatchField:
+        """All patch vectors of the year."""
+        product = self._warehouse.patch_product
+        assert product is not None  # the caller asks only with patches
+        return read_patch_field(self._warehouse, product, self._year)
+
+    def open(self, arm: Arm, units: Units, scheme: Scheme) -> Features:
+        """Give the features of an arm in a fold scheme."""
+        if arm.family in ("upsampled", "guided") and UPSAMPLERS[str(arm.operator)].is_fitted:
+            return self._upsampled_in_fold(arm, units, scheme)
+        if arm.family == "pooled" and POOLING_OPERATORS[str(arm.operator)].is_fitted:
+            return PooledInFold(self._warehouse, self._year, str(arm.operator), units.unit_id)
+        return StoredFeatures(self.stored(arm, units))
+
+    def is_covered(self, arm: Arm, units: Units) -> npt.NDArray[np.bool_]:
+        """Tell which units an arm that is not fitted has a vector for; fitted ones must serve those units too."""
+        registry = POOLING_OPERATORS if arm.family == "pooled" else UPSAMPLERS
+        if arm.operator is not None and registry[arm.operator].is_fitted:
+            return np.ones(len(units), bool)
+        return np.asarray(np.isfinite(self.stored(arm, units)).all(axis=1), np.bool_)
+
+    def stored(self, arm: Arm, units: Units) -> FloatMatrix:
+        """Give the features of an arm that is not fitted: float32 (n, d), NaN rows where it has no vector."""
+        match arm.family:
+            case "native":
+                return self._native_patch(units) if arm.task == "T1" else self.native_pixel(units.unit_id)
+            case "pooled":
+                return self._pooled(str(arm.operator), units)
+            case "upsampled" | "guided":
+                return self._upsampled(str(arm.operator), units)
+        if arm.probe == "majority":
+            return np.zeros((len(units), 1), np.float32)
+        return np.stack([units.lon, units.lat], axis=1).astype(np.float32)
+
+    def native_pixel(self, pixel_id: Ids) -> FloatMatrix:
+        """Give the pixel product's own vectors at sampled pixels, dequantised; NaN rows elsewhere."""
+        product = self._warehouse.pixel_product
+        assert product is not None  # asked only with pixels
+        keys = self._warehouse.partitions(f"core_{product.name}__pixels", year=self._year)
+        places, values, _ = read_pixel_vectors(self._warehouse, product, keys, window=False)
+        return take_or(values, match_keys(pixel_id, places.pixel_id), np.nan)
+
+    def window_pixels(self) -> tuple[PixelPlaces, npt.NDArray[np.object_], FloatMatrix]:
+        """Read the pixels of the kept windows: places, window names, native vectors."""
+        product = self._warehouse.pixel_product
+        assert product is not None  # the caller asks for T5 maps only with pixels
+        keys = self._warehouse.partitions(f"core_{product.name}__pixels", year=self._year)
+        places, native, names = read_pixel_vectors(self._warehouse, product, keys, window=True)
+        return places, names, native
+
+    def _native_patch(self, units: Units) -> FloatMatrix:
+        return take_or(self.field.vectors, match_keys(units.unit_id, self.field.places.patch_id), np.nan)
+
+    def _pooled(self, operator: str, units: Units) -> FloatMatrix:
+        columns = POOLING_OPERATORS[operator].columns
+        return pooled_features(self._pooled_columns(columns, units.unit_id), operator)
+
+    def _pooled_columns(self, columns: tuple[str, ...], patch_id: Ids) -> dict[str, npt.NDArray[np.generic]]:
+        """Read stored pooled columns at patches; NaN where there are none."""
+        product = self._warehouse.pixel_product
+        assert product is not None  # asked only with pixels
+        table = f"out_patch__{product.name}_pooled"
+        keys = self._warehouse.partitions(table, year=self._year)
+        rows = self._warehouse.read_many(table, keys, ["patch_id", *columns])
+        slot = match_keys(patch_id, rows["patch_id"].to_numpy())
+        return {name: take_or(_column(rows, name), slot, np.nan) for name in columns}
+
+    def _upsampled(self, operator: str, units: Units) -> FloatMatrix:
+        product = self._warehouse.patch_product
+        assert product is not None  # the arm is listed only with patches
+        table = f"out_pixel__{product.name}_upsampled"
+        keys = self._warehouse.partitions(table, year=self._year)
+        rows = self._warehouse.read_many(table, keys, ["pixel_id", "method", "embedding"])
+        rows = rows.filter((pc.field("method") == operator) & pc.field("embedding").is_valid())
+        return take_or(vectors(rows, "embedding"), match_keys(units.unit_id, rows["pixel_id"].to_numpy()), np.nan)
+
+    # -- what fitted arms are given -------------------------------------------------------------------------
+
+    def _upsampled_in_fold(self, arm: Arm, units: Units, scheme: Scheme) -> UpsampledInFold:
+        settings = evaluate_settings(self._warehouse)
+        operator = UPSAMPLERS[str(arm.operator)]
+        u, v = self.field.coordinates(self._places_of(units.unit_id))
+        return UpsampledInFold(
+            operator,
+            self.patch_ground(str(arm.operator), scheme),
+            u,
+            v,
+            units.label,
+            len(self._warehouse.label(settings.label).classes),
+            self.native_pixel(units.unit_id) if operator.uses_guide else None,
+            settings.seed,
+        )
+
+    def patch_ground(self, operator: str, scheme: Scheme) -> PatchGround:
+        """Give the patches of the year, and what the operator learns from."""
+        needs = UPSAMPLERS[operator].needs
+        ids = self.field.places.patch_id
+        guide = self._pooled_columns(("mean",), ids)["mean"].astype(np.float32) if needs == "guide" else None
+        fractions = self._fractions(ids) if needs == "fractions" else None
+        return PatchGround(self.field.rows(), self.field.vectors, guide, fractions, self._training_patches(ids, scheme))
+
+    def _places_of(self, pixel_id: Ids) -> PixelPlaces:
+        product = self._warehouse.pixel_product
+        assert product is not None  # pixel units exist only with pixels
+        places = self._warehouse.pixel_places(product, None, [self._year])
+        return places.take(match_keys(pixel_id, places.pixel_id))
+
+    def _fractions(self, patch_id: Ids) -> FloatMatrix:
+        settings = evaluate_settings(self._warehouse)
+        table = f"core_label_{settings.label}__patches"
+        keys = self._warehouse.partitions(table, year=self._warehouse.label(settings.label).years.get(self._year))
+        rows = self._warehouse.read_many(table, keys, ["patch_id", "fractions"])
+        stored = vectors(rows, "fractions").astype(np.float32)
+        return take_or(stored, match_keys(patch_id, rows["patch_id"].to_numpy()), np.nan)
+
+    def _training_patches(self, patch_id: Ids, scheme: Scheme) -> npt.NDArray[np.bool_]:
+        """Tell which patches lie on training ground, by the stored folds: bool (n_folds, p)."""
+        rows = self._warehouse.read("out_probe__folds", PartitionKey(self._year))
+        here = rows.filter(pc.field("scheme") == scheme)
+        ids, plan = plan_from_table(here.filter(pc.field("unit") == "patch"), scheme)
+        slot = match_keys(patch_id, ids)
+        n_folds = int(pc.max(here["fold"]).as_py() or 0) + 1
+        return np.stack([take_or(_is_training(plan, fold), slot, False) for fold in range(n_folds)])
 
 
-def read_window(warehouse: Warehouse, year: int) -> tuple[PixelPlaces, npt.NDArray[np.object_], FloatMatrix]:
-    """Read the pixels of the kept windows: places, window names, native vectors."""
-    product = warehouse.pixel_product
-    assert product is not None  # the caller asks for T5 maps only with pixels
-    keys = warehouse.partitions(f"core_{product.name}__pixels", year=year)
-    places, native, names = read_pixel_vectors(warehouse, product, keys, window=True)
-    return places, names, native
+def _is_training(plan: FoldPlan, fold: int) -> npt.NDArray[np.bool_]:
+    in_buffer = plan.in_buffer[:, fold] if fold < plan.n_folds else False
+    return np.asarray((plan.fold >= 0) & (plan.fold != fold) & ~in_buffer, np.bool_)
 
 
-def read_field(warehouse: Warehouse, year: int) -> PatchField:
-    """Read all patch vectors of a year."""
-    product = warehouse.patch_product
-    assert product is not None  # the caller asks only with patches
-    return read_patch_field(warehouse, product, year)
-
-
-def map_upsampler(arm: str) -> BilinearUpsampler | NearestUpsampler | None:
-    """Give the unfitted upsampler of an arm whose held-out predictions are mapped; None for other arms."""
-    if arm == "upsampled_bilinear":
-        return BilinearUpsampler()
-    return NearestUpsampler() if arm == "upsampled_nearest" else None
+def _column(rows: pa.Table, name: str) -> npt.NDArray[np.generic]:
+    """Give a stored column as (n, width), or (n,) for numbers."""
+    if pa.types.is_fixed_size_list(rows[name].type):
+        return np.asarray(vectors(rows, name))
+    return np.asarray(rows[name].to_numpy(zero_copy_only=False))
 
 
 def _is_sampled(warehouse: Warehouse, ids: Ids, year: int) -> npt.NDArray[np.bool_]:
@@ -111,72 +236,3 @@ def _is_sampled(warehouse: Warehouse, ids: Ids, year: int) -> npt.NDArray[np.boo
     rows = warehouse.read_many(table, warehouse.partitions(table, year=year), ["pixel_id", "in_sample"])
     sampled = rows.filter(rows["in_sample"])["pixel_id"].to_numpy()
     return np.isin(ids, sampled)
-
-
-def _read_native_patch(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:
-    field = read_field(warehouse, year)
-    return take_or(field.vectors, match_keys(units.unit_id, field.places.patch_id), np.nan)
-
-
-def _read_pooled(operator: str) -> Callable[[Warehouse, Units, int], FloatMatrix]:
-    columns = POOLING_OPERATORS[operator].columns
-
-    def read(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:
-        product = warehouse.pixel_product
-        assert product is not None  # the arm is listed only with pixels
-        table = f"out_patch__{product.name}_pooled"
-        rows = warehouse.read_many(table, warehouse.partitions(table, year=year), ["patch_id", *columns])
-        stored = pooled_features({name: vectors(rows, name) for name in columns}, operator)
-        return take_or(stored, match_keys(units.unit_id, rows["patch_id"].to_numpy()), np.nan)
-
-    return read
-
-
-def _read_native_pixel(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:
-    product = warehouse.pixel_product
-    assert product is not None  # the arm is listed only with pixels
-    keys = warehouse.partitions(f"core_{product.name}__pixels", year=year)
-    places, values, _ = read_pixel_vectors(warehouse, product, keys, window=False)
-    return take_or(values, match_keys(units.unit_id, places.pixel_id), np.nan)
-
-
-def _read_upsampled_rows(warehouse: Warehouse, year: int, columns: list[str]) -> pa.Table:
-    product = warehouse.patch_product
-    assert product is not None  # the arm is listed only with patches
-    table = f"out_pixel__{product.name}_upsampled"
-    return warehouse.read_many(table, warehouse.partitions(table, year=year), ["pixel_id", *columns])
-
-
-def _read_bilinear(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:
-    rows = _read_upsampled_rows(warehouse, year, ["embedding"])
-    return take_or(vectors(rows, "embedding"), match_keys(units.unit_id, rows["pixel_id"].to_numpy()), np.nan)
-
-
-def _read_nearest(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:
-    rows = _read_upsampled_rows(warehouse, year, ["nearest_patch_id"])
-    field = read_field(warehouse, year)
-    slot = match_keys(units.unit_id, rows["pixel_id"].to_numpy())
-    patch = take_or(rows["nearest_patch_id"].fill_null(0).to_numpy(), slot, 0)
-    return take_or(field.vectors, match_keys(patch, field.places.patch_id), np.nan)
-
-
-def _read_coordinates(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:
-    return np.stack([units.lon, units.lat], axis=1).astype(np.float32)
-
-
-def _read_nothing(warehouse: Warehouse, units: Units, year: int) -> FloatMatrix:
-    return np.zeros((len(units), 1), np.float32)
-
-
-_READERS: Mapping[str, Callable[[Warehouse, Units, int], FloatMatrix]] = {
-    "native_patch": _read_native_patch,
-    "pooled_stats": _read_pooled("stats"),
-    "pooled_mean": _read_pooled("mean"),
-    "patch_coordinates": _read_coordinates,
-    "patch_majority": _read_nothing,
-    "native_pixel": _read_native_pixel,
-    "upsampled_bilinear": _read_bilinear,
-    "upsampled_nearest": _read_nearest,
-    "pixel_coordinates": _read_coordinates,
-    "pixel_majority": _read_nothing,
-}

@@ -6,7 +6,8 @@ arithmetic on them.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from transforms.places import PatchPlaces, PixelPlaces, places_from_table
 from transforms.quantization import dequantize
 from transforms.shards import Bbox, grow, inside_bbox
 from transforms.upsampled_rows import PatchField
+from transforms.upsampling.basis import Basis, basis_from_table
 from warehouse.errors import StoredTableError
 from warehouse.layout import PartitionKey
 from warehouse.products import Product
@@ -30,8 +32,16 @@ def read_spine(warehouse: Warehouse, shard: str | None = None) -> PatchPlaces:
     """Read the patch places of one shard, or of all."""
     if shard is not None:
         return places_from_table(warehouse.read("core_grid__patches", PartitionKey(shard=shard), _PLACE_COLUMNS))
-    keys = warehouse.partitions("core_grid__patches")
+    return _read_spines(warehouse, [str(key.shard) for key in warehouse.partitions("core_grid__patches")])
+
+
+def _read_spines(warehouse: Warehouse, shards: list[str]) -> PatchPlaces:
+    keys = [PartitionKey(shard=shard) for shard in shards]
     return places_from_table(warehouse.read_many("core_grid__patches", keys, _PLACE_COLUMNS).select(_PLACE_COLUMNS))
+
+
+def _overlap(a: Bbox, b: Bbox) -> bool:
+    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
 
 
 def read_patch_field(warehouse: Warehouse, product: Product, year: int | None, bbox: Bbox | None = None) -> PatchField:
@@ -45,12 +55,14 @@ def read_patch_field(warehouse: Warehouse, product: Product, year: int | None, b
     """
     table = f"core_{product.name}__patches"
     keys = warehouse.partitions(table, year=year)
+    reach = None if bbox is None else grow(bbox, product.halo_m)
+    if reach is not None:
+        near = {shard.key for shard in warehouse.shards() if _overlap(shard.bbox, reach)}
+        keys = [key for key in keys if key.shard in near]
     rows = warehouse.read_many(table, keys, ["patch_id", "lon", "lat", "embedding", "is_simulated"])
-    if bbox is not None:
-        rows = rows.filter(
-            pa.array(inside_bbox(rows["lon"].to_numpy(), rows["lat"].to_numpy(), grow(bbox, product.halo_m)))
-        )
-    spine = read_spine(warehouse)
+    if reach is not None:
+        rows = rows.filter(pa.array(inside_bbox(rows["lon"].to_numpy(), rows["lat"].to_numpy(), reach)))
+    spine = _read_spines(warehouse, sorted({str(key.shard) for key in keys}))
     slot = match_keys(rows["patch_id"].to_numpy(), spine.patch_id)
     if (slot < 0).any():
         raise StoredTableError(
@@ -59,6 +71,41 @@ def read_patch_field(warehouse: Warehouse, product: Product, year: int | None, b
     places = spine.take(slot)
     is_simulated = any(rows["is_simulated"].to_pylist())
     return PatchField(places, vectors(rows, "embedding"), is_simulated)
+
+
+@dataclass(frozen=True)
+class KeptPixels:
+    """Pixels that one shard keeps in a year, and why.
+
+    Attributes:
+        places: where they are.
+        in_sample: bool (n,), True where they belong to the uniform sample.
+        window: (n,), name of the window that keeps them, or None.
+    """
+
+    places: PixelPlaces
+    in_sample: npt.NDArray[np.bool_]
+    window: npt.NDArray[np.object_]
+
+    def parts(self, size: int) -> Iterator[KeptPixels]:
+        """Give the pixels a part at a time, in order."""
+        for start in range(0, len(self.places), size):
+            part = np.arange(start, min(start + size, len(self.places)))
+            yield KeptPixels(self.places.take(part), self.in_sample[part], self.window[part])
+
+
+def read_kept_pixels(warehouse: Warehouse, product: Product, key: PartitionKey) -> KeptPixels:
+    """Read which pixels a shard keeps in a year."""
+    names = [field.name for field in fields(PixelPlaces)]
+    rows = warehouse.read(f"core_{product.name}__pixels", key, [*names, "in_sample", "window"])
+    places = PixelPlaces(*(rows[name].to_numpy() for name in names))
+    in_sample = rows["in_sample"].to_numpy(zero_copy_only=False)
+    return KeptPixels(places, in_sample, np.array(rows["window"].to_pylist(), dtype=object))
+
+
+def read_basis(warehouse: Warehouse, product: Product, year: int) -> Basis:
+    """Read the stored basis of a patch product."""
+    return basis_from_table(warehouse.read(f"out_patch__{product.name}_basis", PartitionKey(year)))
 
 
 def read_pixel_vectors(

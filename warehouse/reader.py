@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from warehouse.errors import PartitionMissingError, StoredTableError
 from warehouse.layout import PART_FILE, PartitionKey, check_table_name, parse_partition, partition_path
 from warehouse.provenance import decode_footer
-from warehouse.schemas import TableSpec
+from warehouse.table_spec import TableSpec
 
 
 def has_partition(root: Path, table: str, key: PartitionKey) -> bool:

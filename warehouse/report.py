@@ -9,19 +9,19 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from transforms.report import ProductFacts, Query, ReportData, render_report
+from transforms.report import ProductFacts, Query, ReportData, render_operators, render_report
 from warehouse.catalog import open_catalog, run_on
 from warehouse.products import Product, find_product
-from warehouse.schemas import TableSpec
 from warehouse.settings import Settings
 from warehouse.sql_files import list_sql, read_sql
+from warehouse.table_spec import TableSpec
 
 #: Pitch of mapped pixels where no pixel product is compared.
 _DEFAULT_PIXEL_M = 10.0
 
 
 def write_report(settings: Settings, root: Path, specs: Mapping[str, TableSpec], path: Path) -> Path:
-    """Write the report, replacing an old one atomically.
+    """Write the report and, where a place is mapped, its page of operators; old ones are replaced atomically.
 
     Args:
         settings: names the products, labels and fold schemes.
@@ -30,17 +30,27 @@ def write_report(settings: Settings, root: Path, specs: Mapping[str, TableSpec],
         path: target; folders are made.
 
     Returns:
-        `path`: one HTML file that opens offline.
+        `path`: an HTML file that opens offline. The page of operators stands beside it, `{stem}_operators.html`.
     """
-    page = render_report(read_report_data(settings, root, specs))
+    data = read_report_data(settings, root, specs)
+    second = path.with_name(f"{path.stem}_operators.html")
+    operators = render_operators(data, path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if operators:
+        _replace(second, operators)
+    else:
+        second.unlink(missing_ok=True)
+    _replace(path, render_report(data, second.name if operators else ""))
+    return path
+
+
+def _replace(path: Path, page: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(page, encoding="utf-8")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 def read_report_data(settings: Settings, root: Path, specs: Mapping[str, TableSpec]) -> ReportData:

@@ -21,16 +21,19 @@ from transforms.keeping import KeepRule, OwnerRule
 from transforms.labels import ClassMap
 from transforms.places import PixelPlaces, pixel_places_from_table
 from transforms.shards import Bbox, Shard
+from transforms.upsampling.operators import find_upsampler
 from transforms.utm import UtmBox, project_bbox
 from warehouse import reader, writer
+from warehouse.derived_schemas import fitted_columns
 from warehouse.errors import DiskSpaceError, SourceMissingError
 from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
 from warehouse.products import Product, find_product
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
-from warehouse.schemas import TableSpec, build_specs
+from warehouse.schemas import build_specs
 from warehouse.sections import EvaluateSettings, LabelSettings, SourceSettings, Task
 from warehouse.settings import Settings
 from warehouse.sources.files import is_simulated_glob
+from warehouse.table_spec import TableSpec
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Warehouse:
             labels={name: len(label.classes) for name, label in settings.labels.items()},
             pixels=settings.compare.pixels,
             patches=settings.compare.patches,
+            pool=settings.pool,
+            upsample=settings.upsample,
         )
 
     @property
@@ -99,6 +104,16 @@ class Warehouse:
     def asks(self, task: Task) -> bool:
         """Tell whether a task is evaluated (without [evaluate], both are prepared)."""
         return self.settings.evaluate is None or task in self.settings.evaluate.tasks
+
+    @property
+    def pools(self) -> bool:
+        """Tell whether pixels are pooled: question 1 is asked, or an upsampler is guided by pooled pixels."""
+        return self.asks("T1") or any(find_upsampler(name).uses_guide for name in self.settings.upsample.operators)
+
+    @property
+    def needs_codebook(self) -> bool:
+        """Tell whether a stored pooling operator needs a codebook."""
+        return bool(fitted_columns(self.settings.pool))
 
     @property
     def report_path(self) -> Path:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.alignment import match_keys
-from transforms.arms import ARMS, CLAIMS, Arm, Task, list_arms
+from transforms.arms import ARMS, CLAIMS, Task, list_arms
 from transforms.evaluation import (
     CellOutcome,
     ProbeSettings,
@@ -36,14 +36,16 @@ from transforms.evidence_units import (
     plan_from_table,
     plan_schemes,
     take_plan,
+    take_units,
 )
 from transforms.folds import FoldPlan, Scheme
+from transforms.upsampling.operators import UPSAMPLERS
 from warehouse.contrasts import diagnostic_note
-from warehouse.features import read_features, read_labelled_units
+from warehouse.features import FeatureReader, read_labelled_units
 from warehouse.layout import PartitionKey
 from warehouse.provenance import code_version
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
-from warehouse.window_maps import predict_window
+from warehouse.window_maps import map_cell
 
 UNIT_OF_TASK: dict[Task, UnitKind] = {"T1": "patch", "T5": "pixel"}
 #: Least share of a patch that must carry a label, for its majority to mean anything.
@@ -70,17 +72,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class TaskData:
-    """Units and features of one task; every arm has a vector at every unit.
+    """Units of one task, and where the features of its arms come from.
 
     Attributes:
-        units: labelled places.
-        features: float32 (n, d) by arm.
+        units: labelled places; every arm that is not fitted has a vector at each.
+        reader: reads or fits features.
         is_simulated: True if anything here is.
         rule: how units were chosen, in words.
     """
 
     units: Units
-    features: dict[str, np.ndarray]
+    reader: FeatureReader
     is_simulated: bool
     rule: str
 
@@ -101,7 +103,7 @@ def fold_rules(warehouse: Warehouse) -> FoldRules:
 def make_folds(warehouse: Warehouse, year: int) -> pa.Table:
     """Plan the folds of all labelled patches and sampled pixels of a year, blocks shared by both."""
     settings = evaluate_settings(warehouse)
-    kinds = [UNIT_OF_TASK[task] for task in settings.tasks]
+    kinds = _fold_kinds(warehouse)
     found = {kind: read_labelled_units(warehouse, kind, settings.label, year) for kind in kinds}
     labelled = {kind: item for kind, item in found.items() if item is not None and len(item.units)}
     plans = plan_schemes([item.units for item in labelled.values()], settings.schemes, fold_rules(warehouse))
@@ -114,18 +116,29 @@ def make_folds(warehouse: Warehouse, year: int) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def list_cells(warehouse: Warehouse) -> list[Cell]:
-    """List the cells of the settings: every arm that the products allow, in every scheme."""
+def _fold_kinds(warehouse: Warehouse) -> list[UnitKind]:
+    """List the kinds of unit that need folds: those of the tasks, and patches where upsamplers are fitted on them."""
     settings = evaluate_settings(warehouse)
-    has = {
-        "has_patches": warehouse.patch_product is not None,
-        "has_pixels": warehouse.pixel_product is not None,
-    }
+    kinds = {UNIT_OF_TASK[task] for task in settings.tasks}
+    if "T5" in settings.tasks and any(UPSAMPLERS[name].is_fitted for name in warehouse.settings.upsample.operators):
+        kinds.add("patch")
+    return sorted(kinds)
+
+
+def list_cells(warehouse: Warehouse) -> list[Cell]:
+    """List the cells of the settings: every arm that products and operators allow, in every scheme."""
+    settings = evaluate_settings(warehouse)
     return [
         Cell(task, scheme, arm.name)
         for task in settings.tasks
+        for arm in list_arms(
+            task,
+            has_patches=warehouse.patch_product is not None,
+            has_pixels=warehouse.pixel_product is not None,
+            pooling=warehouse.settings.pool.operators,
+            upsampling=warehouse.settings.upsample.operators,
+        )
         for scheme in settings.schemes
-        for arm in list_arms(task, **has)
     ]
 
 
@@ -138,13 +151,14 @@ def cell_key(warehouse: Warehouse, year: int, cell: Cell) -> str:
         "cell": asdict(cell),
         "compare": warehouse.settings.compare.model_dump(),
         "evaluate": settings.model_dump(exclude={"tasks", "schemes"}),
+        "pool": warehouse.settings.pool.model_dump(exclude={"operators"}),
         "label": warehouse.label(settings.label).model_dump(mode="json", exclude={"path"}),
     }
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_task(warehouse: Warehouse, task: Task, year: int) -> TaskData | None:
-    """Read the units of a task and the features of its arms, at the units that every arm covers.
+    """Read the units of a task that every arm covers.
 
     Returns:
         The data; None where no labels are stored.
@@ -154,19 +168,16 @@ def load_task(warehouse: Warehouse, task: Task, year: int) -> TaskData | None:
     if labelled is None:
         return None
     usable = (labelled.purity >= settings.purity_min) & (labelled.valid_share >= MIN_LABELLED_SHARE)
-    units = _take_units(labelled.units, np.flatnonzero(usable))
-    arms = [cell.arm for cell in list_cells(warehouse) if cell.task == task and cell.scheme == settings.schemes[0]]
-    features = {arm: read_features(warehouse, arm, units, year) for arm in arms}
+    units = take_units(labelled.units, np.flatnonzero(usable))
+    reader = FeatureReader(warehouse, year)
     covered = np.ones(len(units), bool)
-    for values in features.values():
-        covered &= np.isfinite(values).all(axis=1)
-    keep = np.flatnonzero(covered)
-    rule = _unit_rule(warehouse, task)
+    for arm in dict.fromkeys(cell.arm for cell in list_cells(warehouse) if cell.task == task):
+        covered &= reader.is_covered(ARMS[arm], units)
     return TaskData(
-        _take_units(units, keep),
-        {arm: values[keep] for arm, values in features.items()},
+        take_units(units, np.flatnonzero(covered)),
+        reader,
         labelled.is_simulated or any_simulated(warehouse),
-        rule,
+        _unit_rule(warehouse, task),
     )
 
 
@@ -217,7 +228,8 @@ def _run(warehouse: Warehouse, cell: Cell, data: TaskData | None, plan: FoldPlan
     probe = ProbeSettings(settings.c_grid, settings.max_train_units, settings.seed, warehouse.settings.limits.threads)
     n_classes = len(warehouse.label(settings.label).classes)
     arm = ARMS[cell.arm]
-    return run_cell(data.features[cell.arm], data.units.label, plan, arm.probe, n_classes, probe)
+    features = data.reader.open(arm, data.units, cell.scheme)
+    return run_cell(features, data.units.label, plan, arm.probe, n_classes, probe)
 
 
 def _cell_tables(
@@ -243,8 +255,8 @@ def _cell_tables(
         "out_probe__metrics": fill_columns(rows, shared, specs["out_probe__metrics"].schema),
         "out_probe__confusions": _share(counts, shared, specs["out_probe__confusions"].schema),
     }
-    if cell.task == "T5" and cell.scheme == settings.schemes[0]:
-        maps = predict_window(warehouse, year, cell.arm, cell.scheme, plan, outcome)
+    if cell.scheme == settings.schemes[0]:
+        maps = map_cell(warehouse, data.reader, year, ARMS[cell.arm], data.units, plan, outcome)
         if maps is not None:
             tables["out_probe__predictions"] = _share(maps, shared, specs["out_probe__predictions"].schema)
     return tables
@@ -254,7 +266,7 @@ def _shared_columns(
     warehouse: Warehouse, year: int, cell: Cell, data: TaskData | None, outcome: CellOutcome, seconds: float
 ) -> dict[str, Any]:
     settings = evaluate_settings(warehouse)
-    arm: Arm = ARMS[cell.arm]
+    arm = ARMS[cell.arm]
     product = {"patches": warehouse.patch_product, "pixels": warehouse.pixel_product}.get(arm.side)
     label = warehouse.label(settings.label)
     fitted = [item.probe for item in outcome.folds]
@@ -272,9 +284,9 @@ def _shared_columns(
         "arm": cell.arm,
         "arm_family": arm.family,
         "source_product": product.name if product is not None else None,
-        "dims": data.features[cell.arm].shape[1] if data is not None else None,
+        "dims": outcome.folds[0].dims if outcome.folds else None,
         "bytes_per_km2": product.bytes_per_km2 if product is not None else None,
-        "uses_guide": False,
+        "uses_guide": arm.family == "guided",
         "fitted_in_fold": True,
         "probe": arm.probe,
         "probe_params": fitted[0].n_parameters_ if fitted else None,
@@ -296,14 +308,6 @@ def _plan_of(folds: pa.Table, cell: Cell, units: Units) -> FoldPlan:
     here = folds.filter((pc.field("unit") == units.kind) & (pc.field("scheme") == cell.scheme))
     ids, plan = plan_from_table(here, cell.scheme)
     return take_plan(plan, match_keys(units.unit_id, ids))
-
-
-def _take_units(units: Units, chosen: np.ndarray) -> Units:
-    columns = {
-        name: getattr(units, name)[chosen]
-        for name in ("unit_id", "shard", "lon", "lat", "label", "given_fold", "given_group")
-    }
-    return Units(kind=units.kind, half_side_m=units.half_side_m, **columns)
 
 
 def _unit_rule(warehouse: Warehouse, task: Task) -> str:

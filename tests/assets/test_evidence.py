@@ -165,13 +165,35 @@ def test_controls_score_below_the_native_arms(tiny_run: TinyRun) -> None:
 
 def test_predictions_cover_the_window_and_carry_the_labels(tiny_run: TinyRun) -> None:
     rows = tiny_run.sql(
-        "select p.arm, p.pixel_id, p.truth, l.label from out_probe__predictions p "
-        "join core_label_worldcover__pixels l using (pixel_id)"
+        "select p.arm, p.unit_id, p.truth, l.label from out_probe__predictions p "
+        "join core_label_worldcover__pixels l on p.unit = 'pixel' and l.pixel_id = p.unit_id"
     ).to_pandas()
-    assert set(rows.arm) >= {"native_pixel", "upsampled_bilinear", "upsampled_nearest"}
+    assert set(rows.arm) >= {"native_pixel", "upsampled_bilinear", "upsampled_nearest", "upsampled_mass_preserving"}
     assert rows.groupby("arm").size().nunique() == 1
-    assert not rows.duplicated(["arm", "pixel_id"]).any()
+    assert not rows.duplicated(["arm", "unit_id"]).any()
     assert (rows.truth == rows.label).all()
+
+
+def test_patches_of_the_window_are_mapped_as_their_fold_predicted_them(tiny_run: TinyRun) -> None:
+    rows = tiny_run.sql(
+        "select p.arm, p.unit_id, p.truth, p.pred, p.fold, p.x_m, p.y_m, l.label, f.fold as own_fold "
+        "from out_probe__predictions p "
+        "join core_label_worldcover__patches l on l.patch_id = p.unit_id "
+        "join out_probe__folds f on f.unit = 'patch' and f.scheme = 'block' and f.unit_id = p.unit_id "
+        "where p.unit = 'patch'"
+    ).to_pandas()
+    assert set(rows.arm) >= {"native_patch", "pooled_stats", "pooled_mean"}
+    assert rows.groupby("arm").size().nunique() == 1
+    assert len(rows[rows.arm == "native_patch"]) >= 3
+    assert (rows.truth == rows.label).all()
+    assert (rows.fold == rows.own_fold).all()
+
+
+def test_every_mapped_place_has_a_colour_in_every_arm(tiny_run: TinyRun) -> None:
+    rows = tiny_run.sql(
+        "select arm, count(distinct (red, green, blue)) as colors from out_probe__predictions group by arm"
+    ).to_pylist()
+    assert all(row["colors"] > 2 for row in rows), rows
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import pytest
 from transforms.arms import ARMS, CLAIMS, list_arms
 from transforms.inference import decide_verdict
 from transforms.metrics import METRICS
+from transforms.pooling.operators import POOLING_OPERATORS
 from transforms.probes import PROBES
+from transforms.upsampling.operators import UPSAMPLERS
 
 
 def test_arms_are_keyed_by_name_and_use_known_probes() -> None:
@@ -43,10 +45,31 @@ def test_claims_can_be_tested(task: str) -> None:
     ("task", "has_patches", "has_pixels"), list(product(["T1", "T5"], [True, False], [True, False]))
 )
 def test_arms_of_absent_products_are_left_out(task: str, has_patches: bool, has_pixels: bool) -> None:
-    arms = list_arms(task, has_patches=has_patches, has_pixels=has_pixels)
+    arms = list_arms(
+        task, has_patches=has_patches, has_pixels=has_pixels, pooling=POOLING_OPERATORS, upsampling=UPSAMPLERS
+    )
     sides = {"none"} | ({"patches"} if has_patches else set()) | ({"pixels"} if has_pixels else set())
-    assert [arm.name for arm in arms] == [a.name for a in ARMS.values() if a.task == task and a.side in sides]
+    expected = [a.name for a in ARMS.values() if a.task == task and a.side in sides]
+    if not has_pixels:
+        expected = [name for name in expected if ARMS[name].family != "guided"]
+    assert [arm.name for arm in arms] == expected
     assert {arm.family for arm in arms} >= {"control"}
+
+
+def test_operators_of_the_settings_become_arms_and_those_of_the_claims_are_always_there() -> None:
+    names = [arm.name for arm in list_arms("T1", has_patches=True, has_pixels=True, pooling=["gem"])]
+    assert {name for name in names if name.startswith("pooled_")} == {"pooled_mean", "pooled_stats", "pooled_gem"}
+    names = [arm.name for arm in list_arms("T5", has_patches=True, has_pixels=True)]
+    assert {name for name in names if name.startswith("upsampled_")} == {"upsampled_nearest", "upsampled_bilinear"}
+
+
+def test_every_operator_is_an_arm() -> None:
+    pooled = {arm.operator for arm in ARMS.values() if arm.family == "pooled"}
+    upsampled = {arm.operator for arm in ARMS.values() if arm.family in ("upsampled", "guided")}
+    assert (pooled, upsampled) == (set(POOLING_OPERATORS), set(UPSAMPLERS))
+    assert {arm.operator for arm in ARMS.values() if arm.family == "guided"} == {
+        name for name, entry in UPSAMPLERS.items() if entry.uses_guide
+    }
 
 
 @pytest.mark.parametrize("task", ["T1", "T5"])

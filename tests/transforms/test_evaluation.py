@@ -10,6 +10,7 @@ from transforms.evaluation import (
     CellOutcome,
     FoldOutcome,
     ProbeSettings,
+    StoredFeatures,
     build_probe,
     confusion_rows,
     fill_columns,
@@ -57,7 +58,7 @@ def hand_made() -> tuple[CellOutcome, np.ndarray, FoldPlan]:
 def test_every_unit_is_tested_once_by_a_probe_that_did_not_see_its_fold() -> None:
     features, labels = make_data()
     plan = make_plan()
-    outcome = run_cell(features, labels, plan, "logistic", 3, SETTINGS)
+    outcome = run_cell(StoredFeatures(features), labels, plan, "logistic", 3, SETTINGS)
     assert outcome.problem == ""
     assert [item.fold for item in outcome.folds] == [0, 1, 2, 3]
     np.testing.assert_array_equal(np.sort(np.concatenate([item.test for item in outcome.folds])), np.arange(240))
@@ -76,16 +77,16 @@ def test_units_in_the_buffer_are_not_trained_on() -> None:
     features, labels = make_data()
     buffer = np.zeros((240, 4), bool)
     buffer[:200, 0] = True
-    outcome = run_cell(features, labels, make_plan(buffer=buffer), "majority", 3, SETTINGS)
+    outcome = run_cell(StoredFeatures(features), labels, make_plan(buffer=buffer), "majority", 3, SETTINGS)
     assert [item.n_train for item in outcome.folds] == [30, 180, 180, 180]
 
 
 def test_large_folds_are_drawn_the_same_for_every_arm() -> None:
     features, labels = make_data()
     few = ProbeSettings((1.0,), 40, 3)
-    first = run_cell(features, labels, make_plan(), "logistic", 3, few)
-    again = run_cell(features.copy(), labels, make_plan(), "logistic", 3, few)
-    other_seed = run_cell(features, labels, make_plan(), "logistic", 3, ProbeSettings((1.0,), 40, 4))
+    first = run_cell(StoredFeatures(features), labels, make_plan(), "logistic", 3, few)
+    again = run_cell(StoredFeatures(features.copy()), labels, make_plan(), "logistic", 3, few)
+    other_seed = run_cell(StoredFeatures(features), labels, make_plan(), "logistic", 3, ProbeSettings((1.0,), 40, 4))
     assert [item.n_train for item in first.folds] == [40] * 4
     for one, two in zip(first.folds, again.folds, strict=True):
         np.testing.assert_array_equal(one.proba, two.proba)
@@ -96,7 +97,9 @@ def test_the_draw_is_of_training_units_alone() -> None:
     # label = fold: a draw that held test units would know their class
     plan = make_plan(n_folds=3)
     labels = plan.fold.astype(np.int16)
-    outcome = run_cell(np.zeros((240, 1), np.float32), labels, plan, "majority", 3, ProbeSettings((1.0,), 20, 0))
+    outcome = run_cell(
+        StoredFeatures(np.zeros((240, 1), np.float32)), labels, plan, "majority", 3, ProbeSettings((1.0,), 20, 0)
+    )
     for item in outcome.folds:
         assert (item.proba[:, item.fold] == 0).all()
 
@@ -105,7 +108,7 @@ def test_a_fold_that_cannot_be_run_fails_the_cell_with_its_reason() -> None:
     features, labels = make_data()
     buffer = np.zeros((240, 4), bool)
     buffer[:, 2] = True
-    outcome = run_cell(features, labels, make_plan(buffer=buffer), "majority", 3, SETTINGS)
+    outcome = run_cell(StoredFeatures(features), labels, make_plan(buffer=buffer), "majority", 3, SETTINGS)
     assert outcome.folds == ()
     assert "block fold 2" in outcome.problem
     assert "0 to train on" in outcome.problem
@@ -165,7 +168,7 @@ def test_confusions_are_counted_per_fold_and_block() -> None:
 
 def test_confusions_sum_to_the_tested_units() -> None:
     features, labels = make_data()
-    outcome = run_cell(features, labels, make_plan(), "logistic", 3, SETTINGS)
+    outcome = run_cell(StoredFeatures(features), labels, make_plan(), "logistic", 3, SETTINGS)
     table = confusion_rows(outcome, labels, make_plan(), 3)
     assert sum(table["n"].to_pylist()) == 240
     assert min(table["n"].to_pylist()) > 0

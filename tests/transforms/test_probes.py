@@ -175,3 +175,16 @@ def test_what_logistic_refuses() -> None:
         LogisticProbe(K).fit(holed, y)
     with pytest.raises(ShapeError, match=r"\(n, 6\)"):
         LogisticProbe(K).fit(X, y).predict(X[:, :5])
+
+
+@pytest.mark.parametrize("classes", [[0, 1, 2], [0, 2]])
+def test_class_scores_have_their_largest_at_the_predicted_class_and_are_affine(classes):
+    rng = np.random.default_rng(4)
+    labels = rng.choice(classes, 200).astype(np.int16)
+    features = (rng.normal(size=(200, 5)) + labels[:, None]).astype(np.float32)
+    probe = LogisticProbe(3).fit(features, labels)
+    scores, ids = probe.class_scores(features)
+    assert ids.tolist() == classes
+    np.testing.assert_array_equal(ids[scores.argmax(axis=1)], probe.predict(features))
+    mixed = (0.25 * features[:100] + 0.75 * features[100:]).astype(np.float32)
+    np.testing.assert_allclose(probe.class_scores(mixed)[0], 0.25 * scores[:100] + 0.75 * scores[100:], atol=1e-4)

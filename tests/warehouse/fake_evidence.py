@@ -103,13 +103,41 @@ def write_predictions(root: Path, rng: np.random.Generator, side: int = 40, wind
             label_source=["cover"] * n,
             scheme=["block"] * n,
             arm=[arm] * n,
-            pixel_id=np.arange(n),
+            unit=["pixel"] * n,
+            unit_id=np.arange(n),
             window=[window] * n,
             epsg=[32648] * n,
             x_m=(500_005 + 10.0 * cols).ravel(),
             y_m=(1_400_005 - 10.0 * rows).ravel(),
             truth=truth.ravel().astype(np.int16),
             pred=pred.ravel().astype(np.int16),
+        )
+        write_rows(root, spec, table, cell=arm, year=YEAR)
+
+
+def write_patch_predictions(root: Path, rng: np.random.Generator, side: int = 12, window: str = "delta") -> None:
+    """Write patches 320 m apart of one window, as two arms predict them."""
+    spec = demo_specs()["out_probe__predictions"]
+    rows, cols = np.mgrid[:side, :side]
+    truth = (cols // 4 % len(CLASSES)).ravel()
+    for arm in ("native_patch", "pooled_stats"):
+        n = truth.size
+        table = random_rows(
+            spec,
+            n,
+            rng,
+            task=["T1"] * n,
+            label_source=["cover"] * n,
+            scheme=["block"] * n,
+            arm=[arm] * n,
+            unit=["patch"] * n,
+            unit_id=np.arange(n),
+            window=[window] * n,
+            epsg=[32648] * n,
+            x_m=(500_160 + 320.0 * cols).ravel(),
+            y_m=(1_400_160 - 320.0 * rows).ravel(),
+            truth=truth.astype(np.int16),
+            pred=truth.astype(np.int16),
         )
         write_rows(root, spec, table, cell=arm, year=YEAR)
 

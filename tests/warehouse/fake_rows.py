@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import shapely
 
 from warehouse.products import Product, load_registry
-from warehouse.schemas import TableSpec, build_specs
+from warehouse.schemas import build_specs
 from warehouse.sections import CompareSettings
+from warehouse.table_spec import TableSpec
 from warehouse.writer import stored_schema
 
 PAIR = CompareSettings(pixels="aef", patches="eg")
@@ -22,7 +23,13 @@ CLASSES = ("water", "trees", "crops", "built")
 YEAR = 2024
 SHARDS = ("47PQQ", "48PTV")
 
-_INTEGER_RANGE = {pa.int8(): (-127, 128), pa.int16(): (0, 4), pa.int32(): (0, 1000), pa.int64(): (0, 1000)}
+_INTEGER_RANGE = {
+    pa.uint8(): (0, 256),
+    pa.int8(): (-127, 128),
+    pa.int16(): (0, 4),
+    pa.int32(): (0, 1000),
+    pa.int64(): (0, 1000),
+}
 
 
 def demo_specs(

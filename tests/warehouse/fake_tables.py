@@ -8,7 +8,7 @@ import shapely
 
 from tests.warehouse.fake_rows import demo_specs, random_rows
 from warehouse.provenance import Provenance, SourceFile
-from warehouse.schemas import TableSpec
+from warehouse.table_spec import TableSpec
 
 SPECS = demo_specs()
 PROVENANCE = Provenance(
@@ -26,7 +26,7 @@ def declared_rows(spec: TableSpec, n_rows: int, rng: np.random.Generator) -> pa.
     """Fill the declared columns with random values, unsorted."""
     if not n_rows:
         return spec.schema.empty_table()
-    rows = random_rows(spec, n_rows, rng).select(spec.schema.names)
+    rows = random_rows(spec, n_rows, rng).select(spec.schema.names).cast(spec.schema)
     if spec.geometry == "Point":
         points = shapely.points(rows["lon"].to_numpy(), rows["lat"].to_numpy())
         rows = with_geometry(rows, points)

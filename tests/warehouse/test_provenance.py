@@ -18,7 +18,7 @@ from warehouse.provenance import (
     merge_attributions,
 )
 from warehouse.reader import read_footer
-from warehouse.schemas import SCHEMA_VERSION
+from warehouse.table_spec import SCHEMA_VERSION
 from warehouse.writer import write_table
 
 SPEC = SPECS["core_aef__pixels"]

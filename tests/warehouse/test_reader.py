@@ -19,7 +19,7 @@ from warehouse.reader import (
     read_partitions,
     vectors,
 )
-from warehouse.schemas import TableSpec
+from warehouse.table_spec import TableSpec
 from warehouse.writer import write_table
 
 PATCHES = SPECS["core_eg__patches"]

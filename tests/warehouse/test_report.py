@@ -19,6 +19,7 @@ from tests.warehouse.fake_evidence import (
     ACCURACY,
     make_settings,
     write_evidence,
+    write_patch_predictions,
     write_places,
     write_predictions,
 )
@@ -43,14 +44,17 @@ class Outline(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.tags, self.loads, self.missing_alt = [], [], []
+        self.tags, self.loads, self.links, self.missing_alt = [], [], [], []
         self.text = ""
         self.feed(page)
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)
         self.tags.append(tag)
-        self.loads += [values[name] for name in ("src", "href", "data", "poster") if name in values]
+        # a link is followed by a reader, not loaded by the page
+        self.links += [values["href"]] if tag == "a" and "href" in values else []
+        names = ("src", "data", "poster") if tag == "a" else ("src", "href", "data", "poster")
+        self.loads += [values[name] for name in names if name in values]
         if tag == "img" and not values.get("alt"):
             self.missing_alt.append(values)
 
@@ -78,6 +82,7 @@ def demo_page(tmp_path_factory):
     generator = np.random.default_rng(3)
     write_evidence(root, generator, schemes=("block", "random"))
     write_predictions(root, generator)
+    write_patch_predictions(root, generator)
     write_places(root, generator)
     return root, write_page(root, schemes=("block", "random"))
 
@@ -90,6 +95,7 @@ def test_the_page_stands_alone(demo_page):
     assert "@import" not in page
     assert "url(" not in page
     assert outline.missing_alt == []
+    assert outline.links == ["report_operators.html"]
     assert outline.tags.count("img") == 4
     assert len(page) < 3_000_000
 
@@ -367,3 +373,33 @@ def test_class_colors_are_expected_ones_and_distinct():
     assert len(set(colors)) == 10
     assert colors[0] == "#88ccee"
     assert colors[1] == "#117733"
+
+
+def test_the_page_of_operators_shows_each_arm_with_score_width_and_both_pictures(demo_page):
+    root, page = demo_page
+    text = (root / "out" / "report_operators.html").read_text(encoding="utf-8")
+    outline = Outline(text)
+    assert 'href="report_operators.html"' in page
+    assert 'href="report.html"' in text
+    assert all(load.startswith("data:image/png;base64,") for load in outline.loads)
+    assert outline.missing_alt == []
+    assert not {"script", "link", "iframe"} & set(outline.tags)
+    # two tasks, labels and two arms each, an arm has two pictures
+    assert outline.tags.count("img") == 2 * (1 + 2 * 2)
+    words = " ".join(outline.text.split())
+    for arm in ("native_patch", "pooled_stats", "native_pixel", "upsampled_bilinear"):
+        assert arm in words
+    scores = run_sql(root, SPECS, PAIR, "select arm, mean_iou from scores_from_confusions where scheme = 'block'")
+    found = {row["arm"]: row["mean_iou"] for row in scores.to_pylist()}
+    assert f"{found['upsampled_bilinear']:.3f} (" in words
+    assert "The primary arm of question 2" in words
+    assert "Simulated data" in words
+
+
+def test_without_maps_there_is_no_page_of_operators_and_an_old_one_goes(tmp_path, rng):
+    write_evidence(tmp_path, rng)
+    stale = tmp_path / "out" / "report_operators.html"
+    stale.parent.mkdir()
+    stale.write_text("old", encoding="utf-8")
+    assert "report_operators" not in write_page(tmp_path)
+    assert not stale.exists()

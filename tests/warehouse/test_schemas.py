@@ -12,7 +12,9 @@ from warehouse.errors import SchemaError
 from warehouse.layout import PartitionKey, cell_path, partition_path
 from warehouse.products import Product, load_registry
 from warehouse.reader import read_cells, read_partition
-from warehouse.schemas import TableSpec, build_specs, vector_type
+from warehouse.schemas import build_specs
+from warehouse.sections import PoolSettings
+from warehouse.table_spec import TableSpec, vector_type
 from warehouse.writer import stored_schema, write_table
 
 IDENTITY = dict.fromkeys(("name", "title", "producer", "model", "grid_version", "licence", "attribution"), "x")
@@ -83,8 +85,8 @@ def test_the_tables_of_a_warehouse() -> None:
     assert set(SPECS) == {
         "core_grid__shards", "core_grid__patches", "raw_aef__index", "raw_eg__index", "core_aef__pixels",
         "core_eg__patches", "core_label_cover__pixels", "core_label_cover__patches", "out_patch__aef_pooled",
-        "out_pixel__eg_upsampled", "out_probe__folds", "out_probe__metrics", "out_probe__confusions",
-        "out_probe__predictions", "out_probe__contrasts",
+        "out_patch__eg_basis", "out_pixel__eg_upsampled", "out_probe__folds", "out_probe__metrics",
+        "out_probe__confusions", "out_probe__predictions", "out_probe__contrasts",
     }  # fmt: skip
     assert {name for name, spec in SPECS.items() if spec.is_cells} == {
         "out_probe__metrics", "out_probe__confusions", "out_probe__predictions",
@@ -111,6 +113,26 @@ def test_vectors_have_the_width_and_type_of_their_product() -> None:
     assert SPECS["out_pixel__eg_upsampled"].schema.field("embedding").type == pa.list_(pa.float32(), 384)
     assert OTHER["core_presto__pixels"].schema.field("embedding").type == pa.list_(pa.float32(), 5)
     assert SPECS["core_label_cover__patches"].schema.field("fractions").type == vector_type(len(CLASSES))
+
+
+def test_operators_of_the_settings_become_columns_of_their_width() -> None:
+    products = {"aef": load_registry()["aef"]}
+    names = ("gem", "percentiles", "covariance", "pyramid_2x2", "vlad", "bow")
+    pool = PoolSettings(operators=names, percentiles=(25.0, 75.0), codebook_size=8)
+    specs = build_specs(products, labels={}, pixels="aef", patches=None, pool=pool)
+    schema = specs["out_patch__aef_pooled"].schema
+    widths = {name: schema.field(name).type.list_size for name in names}
+    expected = {"gem": 64, "percentiles": 128, "covariance": 2080, "pyramid_2x2": 320, "vlad": 8 * 64, "bow": 8}
+    assert widths == expected
+    assert {"mean", "std", "min", "max", "mean_length"} <= set(schema.names)
+    assert "stats" not in schema.names
+    assert "out_pixel__aef_codebook" in specs
+    assert "out_pixel__aef_codebook" not in SPECS
+
+
+def test_codes_of_windows_are_no_wider_than_the_patches() -> None:
+    assert SPECS["out_pixel__eg_upsampled"].schema.field("embedding_q").type == pa.list_(pa.int8(), 64)
+    assert OTHER["out_pixel__clay_upsampled"].schema.field("embedding_q").type.list_size == min(64, CLAY.dims)
 
 
 def test_polygons_get_a_bbox_on_disk(spec: TableSpec) -> None:

@@ -378,3 +378,33 @@ def test_the_examples_are_good(path: Path) -> None:
     settings = load_settings(path)
     assert settings.name == path.stem
     assert settings.warehouse.root.is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("[pool]\noperators = ['mean', 'gemm']", ["pool", "'gemm'", "Did you mean gem"]),
+        ("[pool]\noperators = ['mean', 'mean']", ["pool", "names one twice"]),
+        ("[pool]\npercentiles = [10, 101]", ["pool", "percentiles", "101", "[0, 100]"]),
+        ("[pool]\npercentiles = [50, 10]", ["pool", "percentiles", "ascending"]),
+        ("[pool]\ngem_p = 0", ["pool", "gem_p", "above 0"]),
+        ("[pool]\ngem_p = -1.5", ["pool", "gem_p", "-1.5"]),
+        ("[pool]\nmin_coverage = 1.5", ["pool.min_coverage", "less than or equal to 1"]),
+        ("[pool]\ncodebook_size = 1", ["pool.codebook_size", "greater than or equal to 2"]),
+        ("[upsample]\noperators = ['bilinar']", ["upsample.operators", "'bilinar'", "Did you mean bilinear"]),
+        ("[upsample]\noperators = ['nearest', 'nearest']", ["upsample.operators", "names one twice"]),
+        ("[upsample]\nbasis_dims = 0", ["upsample.basis_dims", "greater than or equal to 1"]),
+    ],
+)
+def test_impossible_operators_are_refused_with_what_is_allowed(write, section: str, words: list[str]) -> None:
+    problem = problem_of(write(("[keep]", f"{section}\n[keep]")))
+    for word in words:
+        assert word in problem, problem
+
+
+def test_operators_are_read(write) -> None:
+    text = "[pool]\noperators = ['covariance']\ngem_p = 2.5\n[upsample]\noperators = ['bicubic']\n[keep]"
+    settings = load_settings(write(("[keep]", text)))
+    assert settings.pool.operators == ("covariance",)
+    assert settings.pool.parameters().gem_p == 2.5
+    assert settings.upsample.operators == ("bicubic",)

@@ -114,6 +114,13 @@ def class_colors(names: Sequence[str]) -> list[str]:
     return [chosen[index] for index in range(len(names))]
 
 
+def encode_png(picture: ColorArray) -> str:
+    """Give uint8 (height, width, 4) colours as a PNG in a data URI."""
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, np.ascontiguousarray(picture), format="png", pil_kwargs={"optimize": True})
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 def draw_maps(
     native: pa.Table, upsampled: pa.Table, class_names: Sequence[str], pixel_m: float, titles: tuple[str, str]
 ) -> MapStrip | None:
@@ -202,8 +209,4 @@ def _agreement(truth: ClassArray, first: ClassArray, second: ClassArray) -> Clas
 
 def _panel(caption: str, grid: ClassArray, colors: Sequence[str], alt: str) -> MapPanel:
     lookup = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] + [255] for c in colors] + [[0, 0, 0, 0]], np.uint8)
-    picture: ColorArray = lookup[np.where(grid < 0, len(colors), grid)]
-    buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, picture, format="png", pil_kwargs={"optimize": True})
-    uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return MapPanel(caption, f"Map. {alt}", uri)
+    return MapPanel(caption, f"Map. {alt}", encode_png(lookup[np.where(grid < 0, len(colors), grid)]))

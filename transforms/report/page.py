@@ -22,8 +22,10 @@ from transforms.inference import MIN_BLOCKS_BOOTSTRAP, MIN_BLOCKS_VERDICT, N_REP
 from transforms.report import charts
 from transforms.report.data import Contrast, ReportData, read_contrasts
 from transforms.report.maps import MapStrip, draw_maps
+from transforms.report.operators import build_sheets
 from transforms.report.scores import ArmScore, score_arms
 from transforms.report.wording import (
+    TASK_TITLES,
     answer_question,
     arm_title,
     honest_verdict,
@@ -34,7 +36,6 @@ from transforms.report.wording import (
     signed,
 )
 
-_TASK_TITLES = {"T1": "Patch classification (one class per patch)", "T5": "Segmentation (one class per pixel)"}
 _SUCCESS = ("ok", "diagnostic")
 
 
@@ -91,11 +92,27 @@ class Record:
     n_files: int
 
 
-def render_report(data: ReportData) -> str:
+def render_operators(data: ReportData, main_page: str) -> str:
+    """Render the page of operators; empty where no place is mapped.
+
+    Args:
+        data: query results and what the settings say.
+        main_page: relative address of the report.
+
+    Returns:
+        One self-contained HTML page, or an empty text.
+    """
+    sheets = build_sheets(data)
+    template = _environment().get_template("operators.html")
+    return template.render(data=data, sheets=sheets, main_page=main_page) if sheets else ""
+
+
+def render_report(data: ReportData, operators_page: str = "") -> str:
     """Render the report.
 
     Args:
         data: query results and what the settings say.
+        operators_page: relative address of the page of operators; empty where there is none.
 
     Returns:
         One self-contained HTML page: no script, no font, picture or style from elsewhere.
@@ -109,6 +126,7 @@ def render_report(data: ReportData) -> str:
         .get_template("template.html")
         .render(
             data=data,
+            operators_page=operators_page,
             answers=answers,
             tasks=_task_sections(data, scores),
             contrast_sections=_contrast_sections(data, contrasts),
@@ -165,7 +183,7 @@ def _task_sections(data: ReportData, scores: Sequence[ArmScore]) -> list[TaskSec
         shown = [score for score in mine if (score.year, score.scheme) == (year, scheme)]
         sections.append(
             TaskSection(
-                title=_TASK_TITLES[task],
+                title=TASK_TITLES[task],
                 metric=metric_title(CLAIMS[task].metric),
                 year=year,
                 scheme=scheme_title(scheme),

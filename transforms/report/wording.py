@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from transforms.arms import Claim
+from transforms.arms import ARMS, Claim
 from transforms.inference import MIN_BLOCKS_VERDICT, decide_verdict
 from transforms.report.data import Contrast, ReportData
 
@@ -20,15 +20,14 @@ Tone = Literal["better", "comparable", "worse", "open", "absent"]
 ARM_TITLES = {
     "native_patch": "native patch vectors",
     "pooled_stats": "pooled pixels: min, max, mean, std",
-    "pooled_mean": "pooled pixels: mean",
+    "native_pixel": "native pixel vectors",
     "patch_coordinates": "coordinates only",
     "patch_majority": "majority class",
-    "native_pixel": "native pixel vectors",
-    "upsampled_bilinear": "upsampled patches: bilinear",
-    "upsampled_nearest": "upsampled patches: nearest",
     "pixel_coordinates": "coordinates only",
     "pixel_majority": "majority class",
 }
+_FAMILY_TITLES = {"pooled": "pooled pixels", "upsampled": "upsampled patches", "guided": "guided by pixels"}
+TASK_TITLES = {"T1": "Patch classification (one class per patch)", "T5": "Segmentation (one class per pixel)"}
 METRIC_TITLES = {
     "macro_f1": "macro-F1",
     "mean_iou": "mIoU",
@@ -69,8 +68,11 @@ class Answer:
 
 
 def arm_title(arm: str) -> str:
-    """Name an arm in words."""
-    return ARM_TITLES.get(arm, arm.replace("_", " "))
+    """Name an arm in words: its family, then its operator as the field names it."""
+    entry = ARMS.get(arm)
+    if arm in ARM_TITLES or entry is None or entry.operator is None:
+        return ARM_TITLES.get(arm, arm.replace("_", " "))
+    return f"{_FAMILY_TITLES[entry.family]}: {entry.operator.replace('_', ' ')}"
 
 
 def metric_title(metric: str) -> str:

@@ -30,6 +30,8 @@ class TrainingData:
         patch_guide: float32 (n_patches, g), guiding vectors pooled per patch by the mean, NaN rows where there is
             none, or None. Not supervised, so it may cover every patch.
         patch_fractions: float32 (n_patches, k), class fractions of training patches, NaN rows elsewhere, or None.
+        is_training_patch: bool (n_patches,), patches on training ground: what is fitted on patch vectors is fitted on
+            these alone. None = all.
         seed: of every random draw.
     """
 
@@ -40,4 +42,5 @@ class TrainingData:
     guide: Float32Array | None = None
     patch_guide: Float32Array | None = None
     patch_fractions: Float32Array | None = None
+    is_training_patch: npt.NDArray[np.bool_] | None = None
     seed: int = 0

@@ -1,0 +1,208 @@
+"""Declared schemas of the evidence: `out_probe__*`.
+
+Belongs here: columns of folds, scores, confusions, predictions and contrasts. Does not: their values
+(`transforms/evaluation.py`), other tables (`schemas.py`).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from warehouse.table_spec import SIMULATED, TableSpec
+
+
+def evidence_specs() -> list[TableSpec]:
+    """Declare the evidence tables."""
+    return [
+        TableSpec(
+            "out_probe__folds",
+            _folds_schema(),
+            ("year",),
+            ("unit", "scheme", "unit_id"),
+            None,
+            "Which fold, block and buffer every patch and pixel belongs to; shared by both grains.",
+        ),
+        TableSpec(
+            "out_probe__metrics",
+            _metrics_schema(),
+            ("year",),
+            ("task", "scheme", "arm", "fold", "metric"),
+            None,
+            "One row per arm, probe, fold and metric; failed cells are rows with a status.",
+            is_cells=True,
+        ),
+        TableSpec(
+            "out_probe__confusions",
+            _confusions_schema(),
+            ("year",),
+            ("task", "scheme", "arm", "fold", "block_id", "truth", "pred"),
+            None,
+            "Confusion counts per spatial block, so that every metric and interval can be recomputed.",
+            is_cells=True,
+        ),
+        TableSpec(
+            "out_probe__predictions",
+            _predictions_schema(),
+            ("year",),
+            ("arm", "unit_id"),
+            None,
+            "Held-out predictions at the places of the kept windows, and their colour in each arm, for maps.",
+            is_cells=True,
+        ),
+        TableSpec(
+            "out_probe__contrasts",
+            _contrasts_schema(),
+            ("year",),
+            ("question", "task", "scheme", "arm"),
+            None,
+            "Arm minus reference with the paired block interval, and the verdict.",
+        ),
+    ]
+
+
+def _folds_schema() -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("unit", pa.string()),
+            pa.field("unit_id", pa.uint64()),
+            pa.field("shard", pa.string()),
+            pa.field("label_source", pa.string()),
+            pa.field("scheme", pa.string()),
+            pa.field("block_id", pa.int64()),
+            pa.field("fold", pa.int16()),
+            pa.field("region", pa.string()),
+            pa.field("in_buffer_of", pa.list_(pa.int16())),
+            SIMULATED,
+        ]
+    )
+
+
+def _metrics_schema() -> pa.Schema:
+    text, real, whole = pa.string(), pa.float64(), pa.int64()
+    return pa.schema(
+        [
+            ("run_id", text),
+            ("code_rev", text),
+            ("created_at", text),
+            ("question", text),
+            ("task", text),
+            ("label_source", text),
+            ("label_year", whole),
+            ("label_rule", text),
+            ("region", text),
+            ("scheme", text),
+            ("fold", whole),
+            ("split", text),
+            ("arm", text),
+            ("arm_family", text),
+            ("source_product", text),
+            ("dims", whole),
+            ("bytes_per_km2", real),
+            ("uses_guide", pa.bool_()),
+            ("fitted_in_fold", pa.bool_()),
+            ("probe", text),
+            ("probe_params", whole),
+            ("hp", text),
+            ("init", text),
+            ("budget_kind", text),
+            ("budget", real),
+            ("draw", whole),
+            ("seed", whole),
+            ("purity_min", real),
+            ("stratum", text),
+            ("stratum_value", text),
+            ("class_id", whole),
+            ("class_name", text),
+            ("metric", text),
+            ("averaging", text),
+            ("threshold_rule", text),
+            ("tolerance_px", real),
+            ("k", whole),
+            ("value", real),
+            ("n_units", whole),
+            ("n_blocks", whole),
+            ("support", whole),
+            ("seconds", real),
+            ("status", text),
+            SIMULATED,
+        ]
+    )
+
+
+def _confusions_schema() -> pa.Schema:
+    text, whole = pa.string(), pa.int64()
+    return pa.schema(
+        [
+            ("run_id", text),
+            ("task", text),
+            ("label_source", text),
+            ("scheme", text),
+            ("arm", text),
+            ("probe", text),
+            ("fold", whole),
+            ("block_id", whole),
+            ("budget", pa.float64()),
+            ("draw", whole),
+            ("seed", whole),
+            ("truth", pa.int16()),
+            ("pred", pa.int16()),
+            ("band", text),
+            ("n", whole),
+            SIMULATED,
+        ]
+    )
+
+
+def _predictions_schema() -> pa.Schema:
+    return pa.schema(
+        [
+            ("task", pa.string()),
+            ("label_source", pa.string()),
+            ("scheme", pa.string()),
+            ("arm", pa.string()),
+            ("fold", pa.int64()),
+            ("unit", pa.string()),
+            ("unit_id", pa.uint64()),
+            ("window", pa.string()),
+            ("epsg", pa.int32()),
+            ("x_m", pa.float64()),
+            ("y_m", pa.float64()),
+            ("truth", pa.int16()),
+            ("pred", pa.int16()),
+            *[(band, pa.uint8()) for band in ("red", "green", "blue")],
+            SIMULATED,
+        ]
+    )
+
+
+def _contrasts_schema() -> pa.Schema:
+    text, real = pa.string(), pa.float64()
+    return pa.schema(
+        [
+            ("question", text),
+            ("task", text),
+            ("label_source", text),
+            ("scheme", text),
+            ("probe", text),
+            ("budget", real),
+            ("metric", text),
+            ("arm", text),
+            ("reference", text),
+            ("arm_value", real),
+            ("reference_value", real),
+            ("delta", real),
+            ("lo", real),
+            ("hi", real),
+            ("p", real),
+            ("p_holm", real),
+            ("margin", real),
+            ("verdict", text),
+            ("is_primary", pa.bool_()),
+            ("n_blocks", pa.int64()),
+            ("block_wins", pa.int64()),
+            ("method", text),
+            ("status", text),
+            ("note", text),
+            SIMULATED,
+        ]
+    )
