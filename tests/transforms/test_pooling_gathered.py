@@ -268,6 +268,21 @@ def test_ties_between_centres_go_to_the_first_as_in_the_definition():
     assert pooled["bow"].sum() == pytest.approx(1.0)
 
 
+def test_centres_that_float32_cannot_tell_apart_are_told_apart():
+    rng = np.random.default_rng(11)
+    affine = Affine(10.0, 0, 0.0, 0, -10.0, 400.0)
+    values, valid = make_field(rng, 16, 0.0)
+    center = 0.3 * rng.normal(size=(1, 16))
+    twins = np.concatenate([center, center + 3e-7 * rng.normal(size=(1, 16))]).astype(np.float32)
+    parameters = PoolingParameters(codebooks={"bow": Codebook(twins, "twins")})
+    boxes = make_boxes(rng, affine, 12)
+    pooled = gather(boxes, [(values, valid, affine)], ("bow",), parameters)["bow"]
+    vectors = dequantize(values)
+    for k, extent in enumerate(extents_of(boxes, affine)):
+        expected = find_operator("bow").define(pixels_of(extent, vectors, valid), parameters)
+        np.testing.assert_array_equal(pooled[k], expected.astype(np.float32))
+
+
 def test_a_fitted_operator_without_codebook_is_refused():
     with pytest.raises(MissingCodebookError, match="vlad"):
         GatheredColumns(("percentiles", "vlad"), 6, PoolingParameters())
