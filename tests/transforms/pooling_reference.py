@@ -13,9 +13,8 @@ ONE = 2**16
 
 
 def axis_shares(start_m: float, stop_m: float, pixel_m: float, size: int) -> tuple[np.ndarray, int, int]:
-    """Shares of the pixels of one axis in 2^-16, and the box edges in the same unit; edges rounded to 2^-12 m."""
-    low, high = (round(edge * 2**12) / 2**12 for edge in (start_m, stop_m))
-    low, high = (min(max(int(np.rint(edge / pixel_m * ONE)), 0), size * ONE) for edge in (low, high))
+    """Shares of the pixels of one axis in 2^-16, and the edges of the box in the same unit, cut to the axis."""
+    low, high = (min(max(int(np.rint(edge / pixel_m * ONE)), 0), size * ONE) for edge in (start_m, stop_m))
     left = np.arange(size, dtype=np.int64) * ONE
     return np.clip(np.minimum(left + ONE, high) - np.maximum(left, low), 0, ONE), low, high
 
@@ -23,6 +22,7 @@ def axis_shares(start_m: float, stop_m: float, pixel_m: float, size: int) -> tup
 def pool_exactly(box: np.ndarray, window: PixelWindow) -> dict[str, np.ndarray]:
     """Mean, variance and extremes of one box over one int8 window in whole numbers."""
     affine, (height, width) = window.affine, window.valid.shape
+    # edges are rounded to 2^-12 m first
     west, south, east, north = (round(edge * 2**12) / 2**12 for edge in box.tolist())
     rows, top, bottom = axis_shares(affine.f - north, affine.f - south, -affine.e, height)
     cols, left, right = axis_shares(west - affine.c, east - affine.c, affine.a, width)

@@ -5,7 +5,7 @@ import pytest
 from affine import Affine
 
 from transforms.places import PatchPlaces
-from transforms.pooled_rows import MIN_COVERAGE, RasterPooling, pool_listed_pixels, pooled_table
+from transforms.pooled_rows import MIN_COVERAGE, RasterPooling, concat_pooled, pool_listed_pixels, pooled_table
 from transforms.quantization import dequantize
 from transforms.utm import unproject
 from transforms.windows import PixelWindow
@@ -49,10 +49,46 @@ def test_footprints_are_pooled_in_their_own_zone_and_keep_their_order() -> None:
     for i in range(3):
         own = pixels_under(windows[int(spine.epsg[i])], spine.x_m[i], spine.y_m[i])
         assert len(own) == 16
-        np.testing.assert_allclose(pooled.mean[i], own.mean(axis=0), atol=1e-6)
-        np.testing.assert_allclose(pooled.std[i], own.std(axis=0), atol=1e-6)
-        np.testing.assert_array_equal(pooled.min[i], own.min(axis=0))
+        np.testing.assert_allclose(pooled.columns["mean"][i], own.mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(pooled.columns["std"][i], own.std(axis=0), atol=1e-6)
+        np.testing.assert_array_equal(pooled.columns["min"][i], own.min(axis=0))
     assert pooled.n_pixels.tolist() == [16, 16, 16]
+
+
+def test_patches_of_all_zones_are_given_as_their_windows_come() -> None:
+    spine = make_spine([300_100, 300_040, 300_100, 400_000], [1_399_900] * 4, [32648, 32647, 32647, 32647])
+    windows = [make_window(epsg, epsg) for epsg in (32647, 32648)]
+    pooling = RasterPooling(spine, DIMS)
+    pooling.expect([window.bounds for window in windows])
+    parts = []
+    for window in windows:
+        pooling.add(window)
+        parts.append(pooling.drain())
+    parts.append(pooling.finish())
+    assert [part.index.tolist() for part in parts] == [[1, 2], [0], [3]]
+    at_once = RasterPooling(spine, DIMS)
+    for window in windows:
+        at_once.add(window)
+    whole, joined = at_once.finish(), concat_pooled(parts)
+    for name, column in whole.columns.items():
+        np.testing.assert_array_equal(joined.columns[name], column, err_msg=name)
+    table = pooled_table(spine, parts[1], "aef", is_simulated=True)
+    assert table["patch_id"].to_pylist() == [100]
+
+
+def test_every_operator_of_a_list_becomes_a_column() -> None:
+    spine = make_spine([300_100], [1_399_900], [32648])
+    columns = ("mean", "gem", "percentiles", "pyramid_2x2")
+    pooling = RasterPooling(spine, DIMS, columns)
+    pooling.add(make_window(32648, 1))
+    table = pooled_table(spine, pooling.finish(), "aef", is_simulated=True)
+    x, y = np.meshgrid(*(axis[8:12] for axis in make_window(32648, 1).centers()))
+    lon, lat = unproject(x.ravel(), y.ravel(), 32648)
+    vectors = pixels_under(make_window(32648, 1), 300_100, 1_399_900)
+    listed = pool_listed_pixels(spine, lon, lat, vectors, columns)
+    for name in columns:
+        value = np.array(table[name].to_pylist()[0])
+        np.testing.assert_allclose(value, listed.columns[name][0], atol=1e-4, err_msg=name)
 
 
 def test_the_ground_to_read_covers_all_footprints() -> None:
@@ -73,7 +109,7 @@ def test_footprints_with_less_than_half_their_pixels_have_no_vector(nodata_cols:
     spine = make_spine([300_100], [1_399_900], [32648])  # columns 8 to 11
     pooling = RasterPooling(spine, DIMS)
     pooling.add(make_window(32648, 0, nodata_cols=nodata_cols))
-    table = pooled_table(spine, pooling.finish(), "aef", DIMS, is_simulated=True)
+    table = pooled_table(spine, pooling.finish(), "aef", is_simulated=True)
     row = table.to_pylist()[0]
     assert row["valid_fraction"] == pytest.approx((12 - nodata_cols) / 4)
     for name in VECTORS:
@@ -88,8 +124,8 @@ def test_listed_pixels_are_pooled_where_their_centre_is() -> None:
     vectors = np.array([[1, 2, 3], [3, 2, 1], [5, 5, 5], [9, 9, 9]], np.float32)
     pooled = pool_listed_pixels(spine, lon, lat, vectors)
     assert pooled.n_pixels.tolist() == [2, 1]
-    np.testing.assert_allclose(pooled.mean, [[2, 2, 2], [5, 5, 5]])
-    np.testing.assert_allclose(pooled.max, [[3, 2, 3], [5, 5, 5]])
+    np.testing.assert_allclose(pooled.columns["mean"], [[2, 2, 2], [5, 5, 5]])
+    np.testing.assert_allclose(pooled.columns["max"], [[3, 2, 3], [5, 5, 5]])
     # listed pixels do not say how much ground they stand for
     assert np.isnan(pooled.valid_fraction).all()
 
@@ -105,18 +141,19 @@ def test_a_pixel_in_two_footprints_counts_in_both() -> None:
 def test_footprints_without_pixels_have_no_vector() -> None:
     spine = make_spine([300_020], [1_399_980], [32648])
     pooled = pool_listed_pixels(spine, np.empty(0), np.empty(0), np.empty((0, DIMS), np.float32))
-    table = pooled_table(spine, pooled, "presto", DIMS, is_simulated=False)
+    table = pooled_table(spine, pooled, "presto", is_simulated=False)
     assert table["n_pixels"].to_pylist() == [0]
     assert np.isnan(table["mean"].to_pylist()[0]).all()
 
 
 def test_an_empty_spine_gives_an_empty_table_of_the_same_types() -> None:
     empty, filled = make_spine([], [], []), make_spine([300_020], [1_399_980], [32648])
-    assert RasterPooling(empty, DIMS).finish() is None
+    nothing = RasterPooling(empty, DIMS).finish()
+    assert len(nothing) == 0
     assert RasterPooling(empty, DIMS).boxes() == []
-    assert pool_listed_pixels(empty, np.empty(0), np.empty(0), np.empty((0, DIMS), np.float32)) is None
-    table = pooled_table(empty, None, "aef", DIMS, is_simulated=True)
-    other = pooled_table(filled, RasterPooling(filled, DIMS).finish(), "aef", DIMS, is_simulated=True)
+    assert len(pool_listed_pixels(empty, np.empty(0), np.empty(0), np.empty((0, DIMS), np.float32))) == 0
+    table = pooled_table(empty, nothing, "aef", is_simulated=True)
+    other = pooled_table(filled, RasterPooling(filled, DIMS).finish(), "aef", is_simulated=True)
     assert table.num_rows == 0
     assert table.schema == other.schema
 
@@ -126,11 +163,11 @@ def test_rows_name_their_patch_and_product() -> None:
     pooling = RasterPooling(spine, DIMS)
     pooling.add(make_window(32648, 1))
     pooled = pooling.finish()
-    table = pooled_table(spine, pooled, "aef", DIMS, is_simulated=True)
+    table = pooled_table(spine, pooled, "aef", is_simulated=True)
     assert table["patch_id"].to_pylist() == [100, 101]
     assert table["product"].to_pylist() == ["aef", "aef"]
     assert table["lon"].to_pylist() == spine.lon.tolist()
     for name in VECTORS:
-        np.testing.assert_array_equal(np.array(table[name].to_pylist(), np.float32), getattr(pooled, name))
+        np.testing.assert_array_equal(np.array(table[name].to_pylist(), np.float32), pooled.columns[name])
     lengths = np.linalg.norm(np.array(table["mean"].to_pylist()), axis=1)
     np.testing.assert_allclose(table["mean_length"].to_pylist(), lengths, rtol=1e-6)
