@@ -6,7 +6,7 @@ Belongs here: layouts of one column, with the SQL that reads them. Does not: tim
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from parquet_ground import PATCH_DIMS, PIXEL_DIMS
 
 from transforms.quantization import DIVISOR, quantize
-from warehouse.writer import ROW_GROUP_ROWS
 
 FLOAT16_MANTISSA_BITS, FLOAT32_MANTISSA_BITS = 10, 23
 PLAIN: dict[str, Any] = {"compression": "zstd", "use_dictionary": False}
@@ -36,7 +35,7 @@ class Layout:
         columns: the vector as columns.
         options: arguments of the Parquet writer.
         sql: dot product with a fixed vector, as an SQL expression; empty where SQL cannot read the vector.
-        row_group: rows of a row group.
+        row_group: rows of a row group; None = as the warehouse has it.
         is_open: False where DuckDB refuses the file.
     """
 
@@ -44,7 +43,7 @@ class Layout:
     columns: pa.Table
     options: dict[str, Any]
     sql: str = ""
-    row_group: int = ROW_GROUP_ROWS
+    row_group: int | None = None
     is_open: bool = True
 
 
@@ -155,7 +154,7 @@ def list_patch_layouts(vectors: Floats, rng: np.random.Generator) -> list[Layout
 
 def list_row_groups(layout: Layout, sizes: tuple[int, ...]) -> list[Layout]:
     """Vary the rows of a row group."""
-    return [Layout(f"rows_{rows}", layout.columns, layout.options, layout.sql, rows) for rows in sizes]
+    return [replace(layout, name=f"rows_{rows}", row_group=rows) for rows in sizes]
 
 
 def measure_losses(simulated: Floats) -> list[dict[str, Any]]:

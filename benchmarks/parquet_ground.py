@@ -64,7 +64,9 @@ class Ground:
         return self.reordered(np.argsort(self.number("key"), kind="stable"))
 
 
-def make_pixels(name: str, n_rows: int, side_m: float, rng: np.random.Generator, resolutions: tuple[int, ...]) -> Ground:
+def make_pixels(
+    name: str, n_rows: int, side_m: float, rng: np.random.Generator, resolutions: tuple[int, ...]
+) -> Ground:
     """Draw pixels of a UTM grid, in file order: block by block, row by row (`aef` files have blocks of 1,024)."""
     width = int(side_m / PIXEL_M)
     chosen = rng.choice(width * width, size=min(n_rows, width * width), replace=False)
@@ -114,7 +116,9 @@ def make_vectors(x_m: FloatArray, y_m: FloatArray, dims: int, rng: np.random.Gen
     for start in range(0, len(x_m), _CHUNK):
         part = slice(start, start + _CHUNK)
         for i in range(n_factors):
-            at = np.outer(x_m[part], np.cos(angle[i]) / length_m[i]) + np.outer(y_m[part], np.sin(angle[i]) / length_m[i])
+            at = np.outer(x_m[part], np.cos(angle[i]) / length_m[i]) + np.outer(
+                y_m[part], np.sin(angle[i]) / length_m[i]
+            )
             factors[: len(at), i] = np.tanh(np.cos(2 * np.pi * at + phase[i]) @ strength[i])
         vectors[part] += factors[: len(at)] @ mix
     return vectors
@@ -175,12 +179,12 @@ def vector_bytes(path: Path, names: list[str]) -> int:
 def median_seconds(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Run all cases once per round, in their order, and give medians of the CPU seconds of this process.
 
-    Interleaving spreads what else the machine does over all cases alike.
+    Interleaving spreads what else the machine does over all cases alike. A first round is not counted: it warms up.
     """
     found: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(rounds):
+    for _ in range(rounds + 1):
         for name, case in cases.items():
             watch = time.process_time()
             case()
             found[name].append(time.process_time() - watch)
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
+    return {name: statistics.median(seconds[1:]) for name, seconds in found.items()}

@@ -39,10 +39,12 @@ from parquet_ground import (
     vector_bytes,
     where_clause,
 )
-from parquet_order import measure_orders
+from parquet_order import declare, is_codes, measure_orders
+
+from warehouse.writer import row_group_rows
 
 PIXEL_ROW_GROUPS = (1_024, 4_096, 16_384, 65_536, 262_144)
-PATCH_ROW_GROUPS = (1_024, 4_096, 16_384, 65_536)
+PATCH_ROW_GROUPS = (1_024, 2_048, 4_096, 16_384, 65_536)
 ACTIONS = ("write", "read", "box", "cell", "sql")
 
 
@@ -86,12 +88,14 @@ def list_cases(
     boxes = [where_clause(box) for box in list_boxes(ground, rng)]
     cells = [where_clause(cell) for cell in list_cells(ground, ground.resolutions[0], rng)]
 
+    row_group = layout.row_group or row_group_rows(declare(ground))
+
     def fetch(conditions: list[str]) -> None:
         for condition in conditions:
             connection.execute(f"select {', '.join(names)} from '{path}' where {condition}").to_arrow_table()
 
     cases: dict[str, Callable[[], object]] = {
-        "write": lambda: pq.write_table(table, path, row_group_size=layout.row_group, **layout.options),
+        "write": lambda: pq.write_table(table, path, row_group_size=row_group, **layout.options),
         "read": lambda: pq.ParquetFile(path).read(columns=names, use_threads=False),
     }
     if layout.is_open:
@@ -137,7 +141,7 @@ def measure_all(n_pixels: int, n_patches: int, rounds: int) -> dict[str, list[di
             (patches.sorted_by_key(), list_patch_layouts, PATCH_ROW_GROUPS),
         ):
             layouts = list_layouts(ground.vectors, rng)
-            plain_bytes = ground.vectors.size * (1 if "pixels" in ground.name else 4)
+            plain_bytes = ground.vectors.size * (1 if is_codes(ground) else 4)
             results[ground.name] = measure_layouts(ground, layouts, plain_bytes, folder, rounds)
             varied = list_row_groups(layouts[0], sizes)
             results[f"row groups: {ground.name}"] = measure_layouts(ground, varied, plain_bytes, folder, rounds)

@@ -28,7 +28,7 @@ from parquet_ground import (
 
 from transforms.quantization import quantize
 from warehouse.table_spec import TableSpec, vector_type
-from warehouse.writer import ROW_GROUP_ROWS, encodings, stored_schema
+from warehouse.writer import encodings, row_group_rows, stored_schema
 
 Bounds = list[dict[str, tuple[float, float]]]
 
@@ -38,7 +38,8 @@ def list_orders(ground: Ground) -> dict[str, npt.NDArray[np.int64]]:
     key, x_m, y_m = (ground.number(name) for name in ("key", "x_m", "y_m"))
     return {
         "geohash key": np.argsort(key, kind="stable"),
-        "h3_r9, key": np.lexsort((key, ground.number("h3_r9"))),
+        "geohash key, h3 filters": np.argsort(key, kind="stable"),
+        "h3_r9": np.lexsort((key, ground.number("h3_r9"))),
         "hilbert": sort_along_hilbert(x_m, y_m),
         "utm row-major": np.lexsort((x_m, y_m)),
         "file": np.arange(len(key)),
@@ -53,9 +54,10 @@ def measure_orders(ground: Ground, folder: Path, rounds: int) -> list[dict[str, 
     spec = declare(ground)
     paths = {}
     for name, order in list_orders(ground).items():
-        paths[name] = folder / f"{ground.name} {name}.parquet".replace(",", "").replace(" ", "_")
+        paths[name] = folder / f"{ground.name} {name}.parquet".replace(" ", "_")
+        options = encodings(spec) | (filters(ground) if name.endswith("filters") else {})
         table = as_table(ground.reordered(order), spec)
-        pq.write_table(table, paths[name], row_group_size=ROW_GROUP_ROWS, **encodings(spec))
+        pq.write_table(table, paths[name], row_group_size=row_group_rows(spec), **options)
     with duckdb.connect(config={"threads": 1}) as connection:
         cases = {
             f"{name}/{probe}": fetcher(connection, path, bounds)
@@ -74,6 +76,12 @@ def measure_orders(ground: Ground, folder: Path, rounds: int) -> list[dict[str, 
             row[f"{probe}_mb"] = round(float(np.mean([size for _, size in touched])) / 1e6, 2)
         rows.append(row)
     return rows
+
+
+def filters(ground: Ground) -> dict[str, Any]:
+    """Give the writer's options for Bloom filters on H3 columns: DuckDB asks them where a column equals a value."""
+    columns = [f"h3_r{resolution}" for resolution in ground.resolutions]
+    return {"bloom_filter_options": {column: {"ndv": 1_024, "fpp": 0.01} for column in columns}}
 
 
 def declare(ground: Ground) -> TableSpec:

@@ -25,8 +25,11 @@ from warehouse.errors import SchemaError
 from warehouse.provenance import FOOTER_KEY, Provenance, encode_footer
 from warehouse.table_spec import SCHEMA_VERSION, TableSpec
 
-#: Rows of a row group. See docs/adr/0003-parquet-layout.md.
+#: Largest and smallest number of rows of a row group, and the bytes that its vectors should not exceed.
+#: See docs/adr/0003-parquet-layout.md.
 ROW_GROUP_ROWS = 16_384
+MIN_ROW_GROUP_ROWS = 2_048
+ROW_GROUP_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class PartitionWriter:
         if self.spec.geometry is not None:
             ordered, bounds = _encode_geometry(self.spec, ordered)
             self._bounds += bounds
-        self.file.write_table(ordered.replace_schema_metadata(None), row_group_size=ROW_GROUP_ROWS)
+        stored = ordered.replace_schema_metadata(None).cast(stored_schema(self.spec))
+        self.file.write_table(stored, row_group_size=row_group_rows(self.spec))
         self.rows += table.num_rows
 
     def written(self) -> WrittenPartition:
@@ -127,7 +131,7 @@ def check_schema(spec: TableSpec, table: pa.Table) -> None:
     """Compare a table with its declaration, all differences at once.
 
     Raises:
-        SchemaError: a column is missing, unknown or of another type.
+        SchemaError: a column is missing, unknown or of another type, or a vector has null elements.
     """
     problems = []
     for column in spec.schema:
@@ -137,6 +141,10 @@ def check_schema(spec: TableSpec, table: pa.Table) -> None:
         elif table.schema.field(index).type != column.type:
             found = table.schema.field(index).type
             problems.append(f"column '{column.name}': found {found}, expected {column.type}")
+        elif pa.types.is_fixed_size_list(column.type):
+            n_null = sum(chunk.flatten().null_count for chunk in table.column(index).chunks)
+            if n_null:
+                problems.append(f"column '{column.name}': found {n_null} null elements, expected NaN or a null vector")
     unknown = sorted(set(table.column_names) - set(spec.schema.names))
     if unknown:
         problems.append(f"found unknown columns {unknown}")
@@ -145,8 +153,9 @@ def check_schema(spec: TableSpec, table: pa.Table) -> None:
 
 
 def stored_schema(spec: TableSpec) -> pa.Schema:
-    """Give the schema on disk: the declared one, elements of vectors never null (they read a third faster), and a
-    `bbox` covering beside polygons (GeoParquet 1.1).
+    """Give the schema on disk: the declared one, and a `bbox` covering beside polygons (GeoParquet 1.1).
+
+    Elements of vectors are declared never null: without their null flags they read faster (see the ADR).
     """
     schema = pa.schema([column.with_type(_stored_type(column.type)) for column in spec.schema])
     if spec.geometry != "Polygon":
@@ -196,6 +205,16 @@ def _geo_metadata(spec: TableSpec, corners: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, schema_version="1.1.0", write_covering_bbox=spec.geometry == "Polygon")
     return bytes(pq.read_schema(buffer).metadata[b"geo"])
+
+
+def row_group_rows(spec: TableSpec) -> int:
+    """Give the rows of a row group: a power of two, the smaller the wider the vectors of a row are."""
+    vectors = [column.type for column in spec.schema if pa.types.is_fixed_size_list(column.type)]
+    row_bytes = sum(kind.list_size * kind.value_type.bit_width / 8 for kind in vectors)
+    rows = ROW_GROUP_ROWS
+    while rows > MIN_ROW_GROUP_ROWS and rows * row_bytes > ROW_GROUP_BYTES:
+        rows //= 2
+    return rows
 
 
 def encodings(spec: TableSpec) -> dict[str, object]:
