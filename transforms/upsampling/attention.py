@@ -29,12 +29,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from transforms.errors import ShapeError
 from transforms.upsampling.bilinear import MIN_SUPPORT, interpolate
+from transforms.upsampling.hidden_patches import (
+    HiddenPatches,
+    hide_patches,
+    hold_out,
+    says_something,
+)
 from transforms.upsampling.inputs import as_points, as_vectors, is_complete
-from transforms.upsampling.joint_bilateral import widest_within_one_error
-from transforms.upsampling.neighbours import find_neighbours, guided_weights, iterate_chunks
-from transforms.upsampling.requirements import import_torch, require_guide, require_patch_guide
+from transforms.upsampling.neighbours import guided_weights, iterate_chunks
+from transforms.upsampling.requirements import require_guide, require_patch_guide, training_patches
 from transforms.upsampling.rows import RowLattice
-from transforms.upsampling.standardisation import find_scaling, hold_out
+from transforms.upsampling.standardisation import find_scaling
+from transforms.upsampling.torch_training import export_layers, pick_device, torch_session
 from transforms.upsampling.training import TrainingData
 
 Float32Array = npt.NDArray[np.float32]
@@ -43,6 +49,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 #: Bounds of the learned spatial width, pitches: below, only the nearest patch counts; above, all alike.
 SPATIAL_SIGMAS = (0.25, 1.0)
+#: Patches that are judged by, at most.
+N_JUDGED = 2_000
 #: Steps between looks at the patches that are held out.
 _CHECK_STEPS = 20
 
@@ -51,8 +59,8 @@ class AttentionUpsampler(BaseEstimator):
     """Feature-agnostic attention upsampling, trained on our own patches without labels.
 
     Loss: 1 - cosine plus the mean squared error, on standardised vectors; Adam. Squares of patches are held out and
-    the weights with the lowest loss there are kept. If these patches are not reconstructed better with the guide than
-    without it (by more than one paired standard error), the guide is not used: `temperature_` is 0.
+    the weights with the lowest loss there are kept. If the guide says nothing of the vectors (`hidden_patches.py`),
+    nothing is trained, `temperature_` is 0 and the operator is bilinear.
 
     Rules for holes, borders and missing guides: see `neighbours.py`. A NaN guide gives NaN. Deterministic for a
     seed on one machine.
@@ -88,7 +96,7 @@ class AttentionUpsampler(BaseEstimator):
         Args:
             rows: the lattice of the patches.
             vectors: float32 (n, d), in the order that the lattice was built from.
-            training: `patch_guide` and `seed` are used.
+            training: `patch_guide`, `is_training_patch` and `seed` are used.
 
         Returns:
             The upsampler, with `temperature_` and `spatial_sigma_`.
@@ -103,8 +111,8 @@ class AttentionUpsampler(BaseEstimator):
         patch_guide = require_patch_guide("attention", rows, training)
         self.guide_width_ = patch_guide.shape[1]
         seed = training.seed if training else 0
-        self._train(patch_guide, seed)
-        self.keys_ = self._encode(patch_guide)
+        self._train(training_patches("attention", self.rows_, training), patch_guide, seed)
+        self.keys_ = self._encode(patch_guide) if self.temperature_ > 0 else None
         return self
 
     def weigh(
@@ -125,7 +133,9 @@ class AttentionUpsampler(BaseEstimator):
         """
         check_is_fitted(self)
         u, v = as_points(points_u, points_v)
-        query = self._encode(require_guide("attention", guide, len(u), self.guide_width_))
+        query = require_guide("attention", guide, len(u), self.guide_width_)
+        if self.keys_ is not None:
+            query = self._encode(query)
         return guided_weights(
             self.rows_, u, v, query, self.keys_, spatial_sigma=self.spatial_sigma_, min_support=self.min_support
         )
@@ -164,118 +174,97 @@ class AttentionUpsampler(BaseEstimator):
         length = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
         return np.asarray(found / length * np.float32(np.sqrt(self.temperature_)), np.float32)
 
-    def _train(self, patch_guide: Float32Array, seed: int) -> None:
+    def _train(self, rows: RowLattice, patch_guide: Float32Array, seed: int) -> None:
         """Set scaling, layers, temperature and spatial width."""
-        torch = import_torch("attention")
-        task = _HiddenPatches(self.rows_, self.vectors_, patch_guide)
-        self.guide_mean_, self.guide_scale_ = task.guide_mean, task.guide_scale
-        rng = np.random.default_rng(seed)
-        held = hold_out(self.rows_, task.u, task.v, 0.15, rng)
-        held_units = rng.permutation(np.flatnonzero(held))[:2_000]
-        used = np.flatnonzero(~held)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            model = _Model(torch, task, self.width)
-            adam = torch.optim.Adam(model.parameters, lr=self.learning_rate)
-            best, lowest, waited = model.copy(), model.held_loss(held_units), 0
-            for step in range(1, self.max_steps + 1):
-                units = rng.choice(used, min(self.batch, len(used)), replace=False)
-                is_open = rng.random(task.index[units].shape) < 0.5
-                adam.zero_grad()
-                model.loss(units, is_open).mean().backward()
-                adam.step()
-                if step % _CHECK_STEPS:
-                    continue
-                loss, waited = model.held_loss(held_units), waited + 1
-                if loss < lowest:
-                    best, lowest, waited = model.copy(), loss, 0
-                if waited >= self.patience:
-                    break
-            model.restore(best)
-            self.layers_, self.temperature_, self.spatial_sigma_ = model.export()
-            if widest_within_one_error(model.errors_with_and_without_guide(held_units)) == 1:
-                self.temperature_ = 0.0
-
-
-class _HiddenPatches:
-    """Patches to reconstruct: their guides, standardised vectors and neighbours without themselves."""
-
-    def __init__(self, rows: RowLattice, vectors: Float32Array, patch_guide: Float32Array) -> None:
-        has_guide = is_complete(patch_guide)
-        places = np.flatnonzero(has_guide[rows.patch])
-        index, offset = find_neighbours(rows, rows.u[places], rows.v[places])
-        hidden = rows.patch[places]
-        is_known = (index >= 0) & (index != hidden[:, None]) & has_guide[index]
-        usable = is_known.any(axis=1)
-        if usable.sum() < 2:
+        hidden = hide_patches(rows, patch_guide)
+        if len(hidden) < 2:
             raise ShapeError(
                 "upsampling operator attention, patches with a guide and a neighbour that has one",
-                int(usable.sum()),
+                len(hidden),
                 "at least 2 to learn from",
                 "Use bilinear for so small an area.",
             )
-        self.u, self.v = rows.u[places][usable], rows.v[places][usable]
-        self.hidden, self.index = hidden[usable], np.maximum(index[usable], 0)
-        self.is_known = is_known[usable]
-        self.squared_offset = (offset[usable] ** 2).sum(axis=2)
-        self.guide_mean, self.guide_scale = find_scaling(patch_guide[has_guide])
-        self.guide = np.where(has_guide[:, None], (patch_guide - self.guide_mean) * self.guide_scale, 0).astype(
-            np.float32
-        )
-        complete = is_complete(vectors)
-        mean, scale = find_scaling(vectors[complete])
-        self.values = np.where(complete[:, None], (vectors - mean) * scale, 0).astype(np.float32)
+        self.guide_mean_, self.guide_scale_ = find_scaling(patch_guide[hidden.patch])
+        mean, scale = find_scaling(self.vectors_[rows.patch])
+        values = ((self.vectors_ - mean) * scale).astype(np.float32)
+        guide = ((patch_guide - self.guide_mean_) * self.guide_scale_).astype(np.float32)
+        rng = np.random.default_rng(seed)
+        self.temperature_, self.spatial_sigma_ = 0.0, np.inf
+        if not says_something(hidden.take(rng.permutation(len(hidden))[:N_JUDGED]), values, guide):
+            return
+        is_held = hold_out(hidden.square, 0.15, rng)
+        held = hidden.take(rng.permutation(np.flatnonzero(is_held))[:N_JUDGED])
+        used = hidden.take(np.flatnonzero(~is_held))
+        with torch_session("attention", seed) as torch:
+            model = _Model(torch, np.nan_to_num(guide), np.nan_to_num(values), self.width)
+            self._descend(model, used, held, rng)
+            self.layers_, self.temperature_, self.spatial_sigma_ = model.export()
+
+    def _descend(self, model: _Model, used: HiddenPatches, held: HiddenPatches, rng: np.random.Generator) -> None:
+        """Train until the loss of held-out patches no longer falls; leave the model at its lowest."""
+        adam = model.torch.optim.Adam(model.parameters, lr=self.learning_rate)
+        best, lowest, waited = model.copy(), model.mean_loss(held), 0
+        for step in range(1, self.max_steps + 1):
+            batch = used.take(rng.choice(len(used), min(self.batch, len(used)), replace=False))
+            adam.zero_grad()
+            model.loss(batch, rng.random(batch.index.shape) < 0.5).backward()
+            adam.step()
+            if step % _CHECK_STEPS:
+                continue
+            loss, waited = model.mean_loss(held), waited + 1
+            if loss < lowest:
+                best, lowest, waited = model.copy(), loss, 0
+            if waited >= self.patience:
+                break
+        model.restore(best)
 
 
 class _Model:
     """Encoder, temperature and spatial width as torch parameters, and the reconstruction that they give."""
 
-    def __init__(self, torch: Any, task: _HiddenPatches, width: int) -> None:
-        self._torch = torch
-        self._task = task
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+    def __init__(self, torch: Any, guide: Float32Array, values: Float32Array, width: int) -> None:
+        self.torch = torch
+        self._device = pick_device(torch)
         self._encoder = torch.nn.Sequential(
-            torch.nn.Linear(task.guide.shape[1], width), torch.nn.ReLU(), torch.nn.Linear(width, width)
+            torch.nn.Linear(guide.shape[1], width), torch.nn.ReLU(), torch.nn.Linear(width, width)
         ).to(self._device)
-        # t = 1 and a sigmoid half way between the bounds: close to the unguided operator
+        # t = 1 and a width half way between the bounds
         self._log_temperature = torch.zeros((), device=self._device, requires_grad=True)
         self._spatial = torch.zeros((), device=self._device, requires_grad=True)
         self.parameters = [*self._encoder.parameters(), self._log_temperature, self._spatial]
-        self._guide = torch.from_numpy(task.guide).to(self._device)
-        self._values = torch.from_numpy(task.values).to(self._device)
+        self._guide = torch.from_numpy(guide).to(self._device)
+        self._values = torch.from_numpy(values).to(self._device)
 
-    def reconstruct(self, units: npt.NDArray[np.int64], is_open: BoolArray, has_guide: bool = True) -> tuple[Any, Any]:
-        """Give (reconstructed, true) standardised vectors (b, d) of hidden patches."""
-        torch, task = self._torch, self._task
-        known = task.is_known[units]
-        seen = known & is_open
-        # a draw that hides every neighbour shows them all
-        seen = np.where(seen.any(axis=1, keepdims=True), seen, known)
-        index = torch.from_numpy(task.index[units].astype(np.int64)).to(self._device)
-        hidden = torch.from_numpy(task.hidden[units].astype(np.int64)).to(self._device)
-        apart = torch.from_numpy(task.squared_offset[units]).to(self._device)
-        exponent = -0.5 * apart / self._spatial_sigma() ** 2
-        if has_guide:
-            query = torch.nn.functional.normalize(self._encoder(self._guide[hidden]), dim=1)
-            key = torch.nn.functional.normalize(self._encoder(self._guide[index]), dim=2)
-            exponent = exponent + self._log_temperature.exp() * torch.einsum("be,bse->bs", query, key)
-        exponent = exponent.masked_fill(~torch.from_numpy(seen).to(self._device), -torch.inf)
-        weight = torch.softmax(exponent, dim=1)
-        return torch.einsum("bs,bsd->bd", weight, self._values[index]), self._values[hidden]
+    def loss(self, hidden: HiddenPatches, is_open: BoolArray) -> Any:
+        """Give the mean of 1 - cosine plus the mean squared error of hidden patches.
 
-    def loss(self, units: npt.NDArray[np.int64], is_open: BoolArray, has_guide: bool = True) -> Any:
-        """Give 1 - cosine plus the mean squared error of each unit, (b,)."""
-        found, truth = self.reconstruct(units, is_open, has_guide)
-        cosine = self._torch.nn.functional.cosine_similarity(found, truth, dim=1)
-        return (1.0 - cosine) + ((found - truth) ** 2).mean(dim=1)
+        Args:
+            hidden: the patches.
+            is_open: bool (b, s), neighbours that may be seen; where none is known, all known ones are.
+        """
+        torch = self.torch
+        seen = hidden.is_known & is_open
+        seen = np.where(seen.any(axis=1, keepdims=True), seen, hidden.is_known)
+        index = self._put(hidden.index.astype(np.int64))
+        patch = self._put(hidden.patch.astype(np.int64))
+        # neighbours are shared: each guide is encoded once
+        needed, place = torch.unique(torch.cat([patch[:, None], index], dim=1), return_inverse=True)
+        codes = torch.nn.functional.normalize(self._encoder(self._guide[needed]), dim=1)[place]
+        exponent = self._log_temperature.exp() * torch.einsum("be,bse->bs", codes[:, 0], codes[:, 1:])
+        exponent = exponent - 0.5 * self._put((hidden.offset**2).sum(axis=2)) / self._spatial_sigma() ** 2
+        weight = torch.softmax(exponent.masked_fill(~self._put(seen), -torch.inf), dim=1)
+        found, truth = torch.einsum("bs,bsd->bd", weight, self._values[index]), self._values[patch]
+        cosine = torch.nn.functional.cosine_similarity(found, truth, dim=1)
+        return ((1.0 - cosine) + ((found - truth) ** 2).mean(dim=1)).mean()
 
-    def held_loss(self, units: npt.NDArray[np.int64]) -> float:
-        """Give the mean loss of held-out patches with all their neighbours."""
-        return float(self._errors(units, True).mean())
-
-    def errors_with_and_without_guide(self, units: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Give losses of held-out patches with and without the guide, float64 (2, b)."""
-        return np.stack([self._errors(units, True), self._errors(units, False)])
+    def mean_loss(self, hidden: HiddenPatches) -> float:
+        """Give the mean loss with all neighbours, in batches that fit any memory."""
+        total = 0.0
+        with self.torch.no_grad():
+            for units in np.array_split(np.arange(len(hidden)), max(1, len(hidden) // 256)):
+                part = hidden.take(units)
+                total += len(part) * float(self.loss(part, part.is_known))
+        return total / len(hidden)
 
     def copy(self) -> list[Any]:
         """Copy the parameters."""
@@ -283,24 +272,18 @@ class _Model:
 
     def restore(self, copied: list[Any]) -> None:
         """Set the parameters to a copy."""
-        with self._torch.no_grad():
+        with self.torch.no_grad():
             for parameter, value in zip(self.parameters, copied, strict=True):
                 parameter.copy_(value)
 
     def export(self) -> tuple[list[Float32Array], float, float]:
         """Give matrices (in, out) and offsets of the encoder, temperature and spatial width in pitches."""
-        layers = [parameter.detach().cpu().numpy() for parameter in self._encoder.parameters()]
-        arrays = [np.array(layer.T, np.float32, order="C") for layer in layers]
-        return arrays, float(self._log_temperature.exp().detach()), float(self._spatial_sigma().detach())
+        sigma = float(self._spatial_sigma().detach())
+        return export_layers(self._encoder), float(self._log_temperature.exp().detach()), sigma
 
-    def _errors(self, units: npt.NDArray[np.int64], has_guide: bool) -> npt.NDArray[np.float64]:
-        with self._torch.no_grad():
-            losses = [
-                self.loss(part, np.ones((len(part), self._task.index.shape[1]), np.bool_), has_guide).cpu().numpy()
-                for part in np.array_split(units, max(1, len(units) // 256))
-            ]
-        return np.concatenate(losses).astype(np.float64)
+    def _put(self, array: npt.NDArray[Any]) -> Any:
+        return self.torch.from_numpy(array).to(self._device)
 
     def _spatial_sigma(self) -> Any:
         low, high = SPATIAL_SIGMAS
-        return low + (high - low) * self._torch.sigmoid(self._spatial)
+        return low + (high - low) * self.torch.sigmoid(self._spatial)

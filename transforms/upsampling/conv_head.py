@@ -21,11 +21,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from transforms.errors import ShapeError
 from transforms.upsampling.bilinear import MIN_SUPPORT, bilinear_weights, interpolate
+from transforms.upsampling.hidden_patches import hold_out, number_squares
 from transforms.upsampling.inputs import as_points, as_vectors, is_complete
 from transforms.upsampling.neighbours import iterate_chunks
-from transforms.upsampling.requirements import import_torch, require_labels
+from transforms.upsampling.requirements import require_labels, training_patches
 from transforms.upsampling.rows import RowLattice
-from transforms.upsampling.standardisation import find_scaling, hold_out
+from transforms.upsampling.standardisation import find_scaling
+from transforms.upsampling.torch_training import export_layers, pick_device, torch_session
 from transforms.upsampling.training import TrainingData
 
 Float32Array = npt.NDArray[np.float32]
@@ -42,7 +44,7 @@ _CENTRE = 4
 class ConvHeadUpsampler(BaseEstimator):
     """Hidden values of a small convolutional head, trained on labelled points of the training fold.
 
-    AdamW on the cross-entropy; a tenth of the points is held out in squares of 8 pitches, and the weights with the
+    AdamW on the cross-entropy; a tenth of the points is held out in squares of 4 pitches, and the weights with the
     lowest loss there are kept. Deterministic for a seed on one machine.
 
     Args:
@@ -82,7 +84,7 @@ class ConvHeadUpsampler(BaseEstimator):
         Args:
             rows: the lattice of the patches.
             vectors: float32 (n, d), in the order that the lattice was built from.
-            training: points, labels and `seed` are used.
+            training: points, labels, `is_training_patch` (for the scaling) and `seed` are used.
 
         Returns:
             The upsampler.
@@ -102,10 +104,10 @@ class ConvHeadUpsampler(BaseEstimator):
             raise ShapeError(
                 "conv_head", f"{len(usable)} labelled points with support", "at least 2", "Are both of one area?"
             )
-        mean, scale = find_scaling(array[kept])
+        mean, scale = find_scaling(array[training_patches("conv_head", self.rows_, training).patch])
         standard = np.where(kept[:, None], (array - mean) * scale, 0).astype(np.float32)
         rng = np.random.default_rng(known.seed)
-        is_held = hold_out(self.rows_, u[usable], v[usable], 0.1, rng)
+        is_held = hold_out(number_squares(self.rows_, u[usable], v[usable]), 0.1, rng)
         layers = self._train(
             standard, index[usable], weight[usable], known.labels[usable].astype(np.int64), is_held, known, rng
         )
@@ -168,21 +170,17 @@ class ConvHeadUpsampler(BaseEstimator):
         rng: np.random.Generator,
     ) -> list[Float32Array]:
         """Train the network; give its (in, out) matrices and offsets up to the hidden layer."""
-        torch = import_torch("conv_head")
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         held, used = np.flatnonzero(is_held), np.flatnonzero(~is_held)
-
-        def read(part: Int64Array) -> Any:
-            return torch.from_numpy(_read_field(standard, index[part], weight[part])).to(device)
-
-        def loss_of(part: Int64Array) -> Any:
-            return torch.nn.functional.cross_entropy(model(read(part)), torch.from_numpy(labels[part]).to(device))
-
-        with torch.random.fork_rng():
-            torch.manual_seed(known.seed)
+        with torch_session("conv_head", known.seed) as torch:
+            device = pick_device(torch)
             model = self._build_network(torch, standard.shape[1], known.n_classes).to(device)
             adam = torch.optim.AdamW(model.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-            lowest, waited, best = np.inf, 0, _copy_layers(model)
+
+            def loss_of(part: Int64Array) -> Any:
+                field = torch.from_numpy(_read_field(standard, index[part], weight[part])).to(device)
+                return torch.nn.functional.cross_entropy(model(field), torch.from_numpy(labels[part]).to(device))
+
+            lowest, waited, best = np.inf, 0, export_layers(model)
             for _ in range(self.max_epochs):
                 shuffled = rng.permutation(used)
                 for start in range(0, len(shuffled), self.batch):
@@ -193,7 +191,7 @@ class ConvHeadUpsampler(BaseEstimator):
                     loss = float(loss_of(held))
                 waited += 1
                 if loss < lowest:
-                    lowest, waited, best = loss, 0, _copy_layers(model)
+                    lowest, waited, best = loss, 0, export_layers(model)
                 if waited >= self.patience:
                     break
         return best
@@ -213,9 +211,3 @@ def _read_field(vectors: Float32Array, index: npt.NDArray[np.int32], weight: Flo
     slots = index.shape[2]
     found = interpolate(vectors, index.reshape(-1, slots), weight.reshape(-1, slots))
     return found.reshape(len(index), len(PLACES), vectors.shape[1])
-
-
-def _copy_layers(model: Any) -> list[Float32Array]:
-    """Give matrices as (in, out) and offsets of all linear layers in order."""
-    layers = [parameter.detach().cpu().numpy() for parameter in model.parameters()]
-    return [np.array(layer.T, np.float32, order="C") for layer in layers]

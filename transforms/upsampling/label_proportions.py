@@ -12,6 +12,7 @@ Rules for holes and borders are those of bilinear interpolation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -24,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from transforms.errors import ShapeError
 from transforms.upsampling.bilinear import MIN_SUPPORT, bilinear_weights, interpolate
+from transforms.upsampling.footprints import footprint_points
 from transforms.upsampling.inputs import as_vectors, is_complete
 from transforms.upsampling.requirements import require_fractions
 from transforms.upsampling.rows import RowLattice
@@ -70,27 +72,27 @@ class LabelProportionUpsampler(BaseEstimator):
         array = as_vectors(rows, vectors)
         fractions = require_fractions("label_proportions", rows, training)
         self.rows_ = rows.keep(is_complete(array))
-        places = np.flatnonzero(is_complete(fractions)[self.rows_.patch])
-        if len(places) > MAX_PATCHES:
-            draw = np.random.default_rng(training.seed if training else 0)
-            places = np.sort(draw.choice(places, MAX_PATCHES, replace=False))
-        if not len(places):
+        bag_rows = self.rows_.keep(_draw_patches(is_complete(fractions), training.seed if training else 0))
+        trained = bag_rows.patch
+        if not len(trained):
             raise ShapeError(
                 "upsampling operator label_proportions, class fractions",
                 "none of a patch with a vector",
                 "at least one",
                 "Are fractions and vectors in the order of one table?",
             )
-        bags, means = _average_bags(self.rows_, places, self.min_support)
-        trained = self.rows_.patch[places]
+        bags, means = _average_bags(self.rows_, bag_rows, self.min_support)
         mean, scale = find_scaling(array[trained])
         used = np.unique(bags.indices)
         features = np.zeros((len(array), array.shape[1]))
         features[used] = (array[used] - mean) * scale
-        weights, offset = _fit_head(
-            features, bags, means, fractions[trained].astype(np.float64), self.penalty, self.max_iter
-        )
-        coefficients = scale[:, None] * weights
+        targets = fractions[trained].astype(np.float64)
+        d, k = array.shape[1], targets.shape[1]
+        # no coefficients, and offsets that say the mean fractions
+        start = np.concatenate([np.zeros(d * k), np.log(targets.mean(axis=0) + 1e-6)])
+        loss = _loss_and_slope(features, bags, means, targets, self.penalty)
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": self.max_iter}).x
+        coefficients, offset = scale[:, None] * found[: d * k].reshape(d, k), found[d * k :]
         # a patch without a vector keeps its NaN; it is no neighbour of any point
         self.scores_ = (array.astype(np.float64) @ coefficients + (offset - mean @ coefficients)).astype(np.float32)
         return self
@@ -113,41 +115,42 @@ class LabelProportionUpsampler(BaseEstimator):
         return np.asarray(log_softmax(interpolate(self.scores_, index, weight), axis=1), np.float32)
 
 
-def _average_bags(rows: RowLattice, places: npt.NDArray[np.int64], min_support: float) -> tuple[csr_array, csr_array]:
+def _draw_patches(is_known: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.bool_]:
+    """Keep at most `MAX_PATCHES` of the patches whose fractions are known, bool (n,)."""
+    known = np.flatnonzero(is_known)
+    if len(known) <= MAX_PATCHES:
+        return is_known
+    drawn = np.zeros_like(is_known)
+    drawn[np.random.default_rng(seed).choice(known, MAX_PATCHES, replace=False)] = True
+    return drawn
+
+
+def _average_bags(rows: RowLattice, bag_rows: RowLattice, min_support: float) -> tuple[csr_array, csr_array]:
     """Lay points into training patches.
 
     Args:
         rows: the lattice.
-        places: int64 (b,), positions of the training patches in `rows.patch`.
+        bag_rows: its training patches.
         min_support: see `bilinear_weights`.
 
     Returns:
         (points x patches: bilinear weights; training patches x points: means over the points with support).
     """
-    step = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE - 0.5
-    dv, du = (part.ravel() for part in np.meshgrid(step, step, indexing="ij"))
-    row = np.searchsorted(rows.row_start, places, side="right") - 1
-    u = rows.u[places][:, None] + du * rows.row_pitch_u[row][:, None]
-    v = rows.v[places][:, None] + dv * rows.pitch_v
+    u, v = footprint_points(bag_rows, POINTS_PER_SIDE)
     index, weight, _ = bilinear_weights(rows, u.ravel(), v.ravel(), min_support)
     point, slot = np.nonzero(weight)
-    columns = index[point, slot]
-    bags = csr_array((weight[point, slot].astype(np.float64), (point, columns)), shape=(u.size, rows.n_patches))
+    values = weight[point, slot].astype(np.float64)
+    bags = csr_array((values, (point, index[point, slot])), shape=(u.size, rows.n_patches))
     kept = np.flatnonzero((weight > 0).any(axis=1))
-    bag = kept // len(du)
-    share = 1.0 / np.bincount(bag, minlength=len(places))[bag]
-    return bags, csr_array((share, (bag, kept)), shape=(len(places), u.size))
+    bag = kept // u.shape[1]
+    share = 1.0 / np.bincount(bag, minlength=len(u))[bag]
+    return bags, csr_array((share, (bag, kept)), shape=(len(u), u.size))
 
 
-def _fit_head(
-    features: Float64Array,
-    bags: csr_array,
-    means: csr_array,
-    fractions: Float64Array,
-    penalty: float,
-    max_iter: int,
-) -> tuple[Float64Array, Float64Array]:
-    """Minimise ``-mean_b sum_k f_bk log mean_(i in b) softmax(x_i W + c)_k + penalty |W|^2`` by L-BFGS.
+def _loss_and_slope(
+    features: Float64Array, bags: csr_array, means: csr_array, fractions: Float64Array, penalty: float
+) -> Callable[[Float64Array], tuple[float, Float64Array]]:
+    """Build ``-mean_b sum_k f_bk log mean_(i in b) softmax(x_i W + c)_k + penalty |W|^2`` and its gradient.
 
     Args:
         features: float64 (n, d), standardised patch vectors.
@@ -155,19 +158,17 @@ def _fit_head(
         means: (b, points), means over the points of each bag.
         fractions: float64 (b, k).
         penalty: of the squared coefficients.
-        max_iter: of L-BFGS.
 
     Returns:
-        (W float64 (d, k), c float64 (k,)). They start at 0 and the log of the mean fractions.
+        Both as a function of float64 (d k + k,): W by rows, then c.
     """
-    d, k = features.shape[1], fractions.shape[1]
-    n_bags = len(fractions)
+    d, (n_bags, k) = features.shape[1], fractions.shape
     back, spread = bags.T.tocsr(), means.T.tocsr()
-    start = np.concatenate([np.zeros(d * k), np.log(fractions.mean(axis=0) + 1e-6)])
 
     def loss_and_slope(parameters: Float64Array) -> tuple[float, Float64Array]:
         weights, offset = parameters[: d * k].reshape(d, k), parameters[d * k :]
         proba = softmax(bags @ (features @ weights) + offset, axis=1)
+        # far from any point of a class the logarithm has no value
         mean = np.maximum(means @ proba, 1e-12)
         loss = -(fractions * np.log(mean)).sum() / n_bags + penalty * (weights**2).sum()
         toward = spread @ (-fractions / mean / n_bags)
@@ -175,5 +176,4 @@ def _fit_head(
         weights_slope = features.T @ (back @ slope) + 2 * penalty * weights
         return float(loss), np.concatenate([weights_slope.ravel(), slope.sum(axis=0)])
 
-    found = minimize(loss_and_slope, start, jac=True, method="L-BFGS-B", options={"maxiter": max_iter})
-    return found.x[: d * k].reshape(d, k), found.x[d * k :]
+    return loss_and_slope

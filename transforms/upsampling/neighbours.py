@@ -9,7 +9,8 @@ Gaussian of `s` pitches times a range Gaussian of width 1 in the space of the qu
 The largest exponent is taken off first, so that no weight underflows however far a guide is from all patches.
 
 Rules: a point has weights exactly where bilinear interpolation has support. Patches without a vector or without
-a key are left out. Where no patch around has a key, the weights are those of bilinear interpolation.
+a key are left out. Where no patch around has a key, or the guide is not used because it says nothing of the vectors
+(`hidden_patches.py`), the weights are those of bilinear interpolation.
 A point without a query (NaN) has no weights: a guided vector without its guide would be another operator.
 """
 
@@ -81,7 +82,7 @@ def guided_weights(
     points_u: Float64Array,
     points_v: Float64Array,
     query: Float32Array,
-    keys: Float32Array,
+    keys: Float32Array | None,
     *,
     spatial_sigma: float,
     radius: float = RADIUS_PITCHES,
@@ -94,7 +95,7 @@ def guided_weights(
         points_u: float64 (m,).
         points_v: float64 (m,).
         query: float32 (m, e), the points' guides in units of the range bandwidth, NaN rows where there is none.
-        keys: float32 (n, e), those of patches, NaN rows where there is none.
+        keys: float32 (n, e), those of patches, NaN rows where there is none; None: the guide is not used.
         spatial_sigma: width of the spatial Gaussian, pitches.
         radius: see `find_neighbours`.
         min_support: least bilinear support of a point that gets weights.
@@ -102,16 +103,19 @@ def guided_weights(
     Returns:
         (index int32 (m, s), weight float32 (m, s)); weights sum to 1, or are all 0.
     """
-    index, offset = find_neighbours(rows, points_u, points_v, radius)
     near, share, _ = bilinear_weights(rows, points_u, points_v, min_support)
-    has_support = np.asarray((share > 0).any(axis=1))
     has_query = is_complete(query)
+    share *= has_query[:, None]
+    if keys is None:
+        return near, share
+    index, offset = find_neighbours(rows, points_u, points_v, radius)
+    is_wanted = np.asarray((share > 0).any(axis=1))
     weight = np.zeros(index.shape, np.float32)
-    _weigh_by_guide(index, offset, query, keys, has_support & has_query, 0.5 / spatial_sigma**2, weight)
-    lost = has_support & has_query & ~(weight > 0).any(axis=1)
-    index[lost] = -1
-    index[lost, : near.shape[1]] = near[lost]
-    weight[lost, : near.shape[1]] = share[lost]
+    _weigh_by_guide(index, offset, query, keys, is_wanted, 0.5 / spatial_sigma**2, weight)
+    is_lost = is_wanted & ~(weight > 0).any(axis=1)
+    index[is_lost] = -1
+    index[is_lost, : near.shape[1]] = near[is_lost]
+    weight[is_lost, : near.shape[1]] = share[is_lost]
     return index, weight
 
 
@@ -136,7 +140,7 @@ def _fill_neighbours(
     index: Int32Array,
     offset: Float32Array,
 ) -> None:
-    """Fill patches within `radius` pitches; arguments as in `kernels.weigh_neighbours`."""
+    """Fill patches within `radius` pitches of points; the lattice comes as the fields of `RowLattice`."""
     for m in range(len(points_u)):
         slot = 0
         for lattice in range(len(lattice_start) - 1):

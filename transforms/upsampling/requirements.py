@@ -1,44 +1,35 @@
 """What fitted and guided upsamplers demand of their training data, one precise error each.
 
-Belongs here: checks of `TrainingData`, of guides and of the optional torch. Does not: points and patch vectors
-(`inputs.py`), the operators.
+Belongs here: checks of `TrainingData` and of guides. Does not: points and patch vectors (`inputs.py`), the operators.
 """
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
-
 import numpy as np
 import numpy.typing as npt
 
-from transforms.errors import IsthmusError, ShapeError
+from transforms.errors import ShapeError
 from transforms.upsampling.rows import RowLattice
 from transforms.upsampling.training import TrainingData
 
 Float32Array = npt.NDArray[np.float32]
 
 
-class MissingTorchError(IsthmusError):
-    """An operator is trained with torch, which is an optional dependency. Permanent."""
-
-    def __init__(self, operator: str) -> None:
-        super().__init__(
-            f"upsampling operator {operator}: found no torch, expected it to be installed. "
-            "Run: pip install 'isthmus[torch]', or leave the operator out of the settings."
-        )
-
-
-def import_torch(operator: str) -> ModuleType:
-    """Import torch only when an operator is trained: it is large and optional.
+def training_patches(operator: str, rows: RowLattice, training: TrainingData | None) -> RowLattice:
+    """Give the lattice of the patches on training ground, on which alone operators are fitted to patch vectors.
 
     Raises:
-        MissingTorchError: torch is not installed.
+        ShapeError: the marks do not match the lattice, or leave no patch with a vector.
     """
-    try:
-        return importlib.import_module("torch")
-    except ModuleNotFoundError as error:
-        raise MissingTorchError(operator) from error
+    if training is None or training.is_training_patch is None:
+        return rows
+    what, marks = f"upsampling operator {operator}, is_training_patch", training.is_training_patch
+    if marks.shape != (rows.n_patches,):
+        raise ShapeError(what, marks.shape, f"({rows.n_patches},)", "One mark per patch of the table.")
+    kept = rows.keep(marks)
+    if len(rows.patch) and not len(kept.patch):
+        raise ShapeError(what, "no patch with a vector", "at least one", "Train on more blocks.")
+    return kept
 
 
 def require_labels(operator: str, training: TrainingData | None) -> TrainingData:

@@ -22,8 +22,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from transforms.errors import ShapeError
+from transforms.upsampling.footprints import holding_cells, patch_v
 from transforms.upsampling.inputs import as_points, as_vectors, is_complete
-from transforms.upsampling.neighbours import find_neighbours, iterate_chunks
+from transforms.upsampling.neighbours import iterate_chunks
 from transforms.upsampling.requirements import require_labels
 from transforms.upsampling.rows import RowLattice
 from transforms.upsampling.standardisation import find_scaling
@@ -134,20 +135,24 @@ class TokenToBlockUpsampler(BaseEstimator):
 
 
 def _find_cells(rows: RowLattice, u: Float64Array, v: Float64Array) -> tuple[Int32Array, Float32Array, Float32Array]:
-    """Give the patches whose lattice cells hold points.
+    """Give the patches whose lattice cells hold points, one slot a lattice.
 
     Returns:
-        (index int32 (m, s), place float32 (m, s, 2) in [0, 1], weight float32 (m, s)); free slots have weight 0
-        and index 0.
+        (index int32 (m, s), place float32 (m, s, 2) in [0, 1], weight float32 (m, s)); slots without a patch have
+        weight 0 and index 0.
     """
-    index, offset = find_neighbours(rows, u, v, radius=0.5)
-    # almost every point is in one cell a lattice: the slots for borders are empty in most chunks
-    used = max(1, int((index >= 0).sum(axis=1).max(initial=0)))
-    index, offset = index[:, :used], offset[:, :used]
-    weight = (index >= 0).astype(np.float32)
-    # a point on the border of two cells has both: they share it
-    weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1.0)
-    return np.maximum(index, 0), np.clip(0.5 - offset, 0.0, 1.0), weight
+    held = holding_cells(rows, u, v)
+    is_held, index = held >= 0, np.maximum(held, 0)
+    centre = np.zeros((rows.n_patches, 3))
+    centre[rows.patch, 0] = rows.u
+    centre[rows.patch, 1] = patch_v(rows)
+    centre[rows.patch, 2] = np.repeat(rows.row_pitch_u, np.diff(rows.row_start))
+    pitch_u = np.where(is_held, centre[index, 2], 1.0)
+    x = (rows.along(u)[:, None] - centre[index, 0]) / pitch_u + 0.5
+    y = (v[:, None] - centre[index, 1]) / rows.pitch_v + 0.5
+    place = np.where(is_held[:, :, None], np.clip(np.stack([x, y], axis=2), 0.0, 1.0), 0.0)
+    weight = is_held / np.maximum(is_held.sum(axis=1, keepdims=True), 1)
+    return index, place.astype(np.float32), weight.astype(np.float32)
 
 
 def _outer(tokens: Float32Array, index: Int32Array, place: Float32Array, weight: Float32Array) -> Float32Array:

@@ -1,0 +1,73 @@
+"""How operators use torch: only while they are trained, on one thread, from one seed.
+
+Belongs here: import of the optional dependency, the session in which a network is trained, how its layers leave it.
+Does not: networks and losses (the operators' modules). Fitted operators hold numpy arrays, so that reading them
+needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import IsthmusError
+
+Float32Array = npt.NDArray[np.float32]
+
+
+class MissingTorchError(IsthmusError):
+    """An operator is trained with torch, which is an optional dependency. Permanent."""
+
+    def __init__(self, operator: str) -> None:
+        super().__init__(
+            f"upsampling operator {operator}: found no torch, expected it to be installed. "
+            "Run: pip install 'isthmus[torch]', or leave the operator out of the settings."
+        )
+
+
+@contextmanager
+def torch_session(operator: str, seed: int) -> Iterator[Any]:
+    """Give torch, seeded and on one thread; generators and threads are put back afterwards.
+
+    These networks are so small that threads cost more than they give, and sums by one thread are the same bits on any
+    number of cores.
+
+    Args:
+        operator: named if torch is missing.
+        seed: of initial weights.
+
+    Yields:
+        The module `torch`.
+
+    Raises:
+        MissingTorchError: torch is not installed.
+    """
+    try:
+        # Any: torch need not be there when types are checked
+        torch: Any = importlib.import_module("torch")
+    except ModuleNotFoundError as error:
+        raise MissingTorchError(operator) from error
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield torch
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def pick_device(torch: Any) -> str:
+    """Give the GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def export_layers(network: Any) -> list[Float32Array]:
+    """Copy the linear layers of a network in order: matrices as (in, out), each followed by its offsets."""
+    layers = [parameter.detach().cpu().numpy() for parameter in network.parameters()]
+    return [np.array(layer.T, np.float32, order="C") for layer in layers]
