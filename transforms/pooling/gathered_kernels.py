@@ -213,6 +213,7 @@ def pool_pyramids(
     sums = np.empty((16, dims))
     means = np.empty((21, dims))
     columns = np.empty(x.shape[2])
+    ones = np.ones(x.shape[2], np.float32)
     for g in range(len(target)):
         if weight[g, : sizes[g]].sum() == 0:
             continue
@@ -220,13 +221,13 @@ def pool_pyramids(
         _cell_starts(extents[g, 0], extents[g, 1], rows)
         _cell_starts(extents[g, 2], extents[g, 3], cols)
         shares = weight[g].astype(np.float64)
-        _sum_cells(np.ones(len(shares), np.float32), shares, rows, cols, col1 - col0, columns, area)
+        _sum_cells(ones, shares, rows, cols, col1 - col0, columns, area)
         for b in range(dims):
             _sum_cells(x[g, b], shares, rows, cols, col1 - col0, columns, sums[:, b])
         _average_levels(sums, area, means)
-        n_cells = out.shape[1] // dims
-        for cell in range(n_cells):
-            out[target[g], cell * dims : (cell + 1) * dims] = means[cell]
+        for cell in range(out.shape[1] // dims):
+            for b in range(dims):
+                out[target[g], cell * dims + b] = means[cell, b]
 
 
 @njit(nogil=True, cache=True)
@@ -258,14 +259,13 @@ def _average_levels(sums, area, means):  # type: ignore[no-untyped-def]
             for col in range(side):
                 cell = offset + row * side + col
                 cell_area = 0.0
-                means[cell] = 0.0
+                for b in range(dims):
+                    means[cell, b] = 0.0
                 for i in range(row * step, (row + 1) * step):
                     for j in range(col * step, (col + 1) * step):
                         cell_area += area[4 * i + j]
                         for b in range(dims):
                             means[cell, b] += sums[4 * i + j, b]
-                if cell_area > 0:
-                    means[cell] /= cell_area
-                else:
-                    half = side // 2
-                    means[cell] = means[(half * half - 1) // 3 + (row // 2) * half + col // 2]
+                parent = ((side // 2) ** 2 - 1) // 3 + (row // 2) * (side // 2) + col // 2
+                for b in range(dims):
+                    means[cell, b] = means[cell, b] / cell_area if cell_area > 0 else means[parent, b]
