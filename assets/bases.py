@@ -12,7 +12,8 @@ from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms.codebook_rows import codebook_table
 from transforms.pooling.codebook import fit_codebook
-from transforms.upsampling.basis import basis_table, fit_basis, reduction_loss
+from transforms.upsampled_rows import basis_rows
+from transforms.upsampling.basis import fit_basis, reduction_loss
 from warehouse.derived_schemas import fitted_columns
 from warehouse.fields import read_patch_field, read_pixel_vectors
 from warehouse.layout import PartitionKey
@@ -27,8 +28,8 @@ _SEED = 0
 def write_basis(warehouse: Warehouse, patches: Product, key: PartitionKey) -> WrittenPartition:
     """Fit and write the basis of one year, with what is lost by it."""
     field = read_patch_field(warehouse, patches, key.year)
-    basis = fit_basis(field.vectors, warehouse.settings.upsample.basis_dims, _SEED)
-    rows = basis_table(basis, reduction_loss(field.vectors, basis), is_simulated=field.is_simulated)
+    basis = fit_basis(field.vectors, min(warehouse.settings.upsample.basis_dims, patches.dims), seed=_SEED)
+    rows = basis_rows(basis, reduction_loss(field.vectors, basis), is_simulated=field.is_simulated)
     inputs = [f"core_{patches.name}__patches"]
     provenance = warehouse.product_provenance(patches, (), is_simulated=field.is_simulated, inputs=inputs)
     return warehouse.write(f"out_patch__{patches.name}_basis", key, rows, provenance)

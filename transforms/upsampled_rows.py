@@ -18,12 +18,12 @@ from transforms.errors import LatticeError
 from transforms.keeping import vector_array
 from transforms.places import PatchPlaces, PixelPlaces
 from transforms.quantization import NODATA
-from transforms.upsampling.basis import Basis
+from transforms.upsampling.basis import Basis, ReductionLoss, basis_table, encode, project
 from transforms.upsampling.bilinear import bilinear_weights
 from transforms.upsampling.nearest import nearest_index
 from transforms.upsampling.operators import UPSAMPLERS, Upsampler, find_upsampler
 from transforms.upsampling.rows import RowLattice, eg_rows, grid_rows
-from transforms.utm import project
+from transforms.utm import project as project_points
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -73,7 +73,15 @@ class PatchField:
         epsg = int(self.places.epsg[0])
         if (pixels.epsg == epsg).all():
             return pixels.x_m, pixels.y_m
-        return project(pixels.lon, pixels.lat, epsg)
+        return project_points(pixels.lon, pixels.lat, epsg)
+
+
+def basis_rows(basis: Basis, loss: ReductionLoss, *, is_simulated: bool) -> pa.Table:
+    """Give rows of `out_patch__{product}_basis`: one a component, with the loss of the whole basis on each."""
+    table = basis_table(basis)
+    for name in ("explained_share", "mean_cosine", "worst_cosine", "quantisation_share"):
+        table = table.append_column(name, pa.array(np.full(basis.k, getattr(loss, name), np.float32)))
+    return table.append_column("is_simulated", pa.array(np.full(basis.k, is_simulated)))
 
 
 def stored_methods(operators: Sequence[str]) -> tuple[str, ...]:
@@ -107,7 +115,7 @@ class UpsampledRows:
         self._reduced: dict[str, Upsampler] = {}
         if self._rows is None:
             return
-        reduced = basis.project(field.vectors)
+        reduced = project(field.vectors, basis)
         for name in methods:
             build = find_upsampler(name).build
             self._full[name] = build().fit(self._rows, field.vectors)
@@ -140,7 +148,7 @@ class UpsampledRows:
                 "support": support[kept],
                 **self._nearest_column(nearest[kept]),
                 "window": pa.array(window[kept].tolist(), pa.string()),
-                **self._vector_columns(vectors[kept], self._basis.encode(reduced[kept])),
+                **self._vector_columns(vectors[kept], encode(reduced[kept], self._basis)),
             }
             yield self._table(name, pixels.take(kept), columns)
 

@@ -64,14 +64,13 @@ def basis_spec(product: Product) -> TableSpec:
     number = pa.float32()
     schema = pa.schema(
         [
-            pa.field("component", pa.int32()),
-            pa.field("version", pa.string()),
-            pa.field("values", vector_type(product.dims)),
+            pa.field("basis_version", pa.string()),
+            pa.field("component", pa.int16()),
             pa.field("scale", number),
-            pa.field("explained_share", number),
-            pa.field("mean_cosine", number),
-            pa.field("worst_cosine", number),
-            pa.field("error_share", number),
+            pa.field("explained", number),
+            pa.field("loading", vector_type(product.dims)),
+            pa.field("mean", vector_type(product.dims)),
+            *[pa.field(name, number) for name in ("explained_share", "mean_cosine", "worst_cosine")],
             pa.field("quantisation_share", number),
             SIMULATED,
         ]

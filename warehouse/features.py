@@ -163,9 +163,15 @@ class FeatureReader:
         assert product is not None  # the arm is listed only with patches
         table = f"out_pixel__{product.name}_upsampled"
         keys = self._warehouse.partitions(table, year=self._year)
-        rows = self._warehouse.read_many(table, keys, ["pixel_id", "method", "embedding"])
-        rows = rows.filter((pc.field("method") == operator) & pc.field("embedding").is_valid())
-        return take_or(vectors(rows, "embedding"), match_keys(units.unit_id, rows["pixel_id"].to_numpy()), np.nan)
+        stored = "bilinear" if operator == "nearest" else operator
+        column = "nearest_patch_id" if operator == "nearest" else "embedding"
+        rows = self._warehouse.read_many(table, keys, ["pixel_id", "method", column])
+        rows = rows.filter((pc.field("method") == stored) & pc.field(column).is_valid())
+        slot = match_keys(units.unit_id, rows["pixel_id"].to_numpy())
+        if operator == "nearest":
+            patch = take_or(rows[column].to_numpy(), slot, 0)
+            return take_or(self.field.vectors, match_keys(patch, self.field.places.patch_id), np.nan)
+        return take_or(vectors(rows, column), slot, np.nan)
 
     # -- what fitted arms are given -------------------------------------------------------------------------
 

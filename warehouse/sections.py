@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from transforms.errors import ShapeError
-from transforms.pooling.operators import POOLING_OPERATORS, UnknownOperatorError
+from transforms.pooling.operators import UnknownOperatorError, find_operator
 from transforms.pooling.pixels import PoolingParameters
 from transforms.upsampling.operators import UnknownUpsamplerError, find_upsampler
 from warehouse.layout import check_shard_key
@@ -226,7 +226,7 @@ class PoolSettings(_Strict):
         codebook_size: centres of the codebooks of `vlad` and `bow`.
     """
 
-    operators: tuple[str, ...] = ("mean", "mean_renormalised", "mean_length", "stats")
+    operators: tuple[str, ...] = ("mean", "mean_renormalised", "mean_length", "stats", "gem")
     min_coverage: float = Field(default=0.5, ge=0, le=1)
     gem_p: float = PoolingParameters().gem_p
     percentiles: tuple[float, ...] = PoolingParameters().percentiles
@@ -237,8 +237,7 @@ class PoolSettings(_Strict):
         _check_names(self.operators)
         try:
             for name in self.operators:
-                if name not in POOLING_OPERATORS:
-                    raise UnknownOperatorError(name)
+                find_operator(name)
             self.parameters()
         except (UnknownOperatorError, ShapeError) as error:
             raise ValueError(str(error)) from error

@@ -25,6 +25,7 @@ from transforms.errors import IsthmusError, ShapeError
 from transforms.quantization import NODATA
 from transforms.shards import Bbox
 from transforms.upsampled_rows import PatchField
+from transforms.upsampling.basis import Basis, project
 from transforms.upsampling.dense import upsample_window, upsample_window_codes
 from transforms.upsampling.operators import UPSAMPLERS, Upsampler, find_upsampler
 from transforms.upsampling.rows import RowLattice
@@ -164,7 +165,7 @@ def window_grid(bbox: Bbox, pixel_m: float) -> PixelGrid:
 class _Strips:
     """Gives the bands of a strip of the window, from full vectors or through the basis."""
 
-    def __init__(self, upsampler: Upsampler, rows: RowLattice, rows_epsg: int, basis: Any | None, bands: int) -> None:
+    def __init__(self, upsampler: Upsampler, rows: RowLattice, rows_epsg: int, basis: Basis | None, bands: int) -> None:
         self._upsampler = upsampler
         self._rows = rows
         self._rows_epsg = rows_epsg
@@ -177,10 +178,9 @@ class _Strips:
     def read(self, grid: PixelGrid) -> np.ndarray:
         """Give (bands, height, width)."""
         if self._basis is None:
-            vectors = upsample_window(self._upsampler, self._rows, grid, rows_epsg=self._rows_epsg)
-        else:
-            vectors = upsample_window_codes(self._upsampler, self._rows, self._basis, grid, rows_epsg=self._rows_epsg)
-        return np.moveaxis(vectors, -1, 0)
+            return np.moveaxis(upsample_window(self._upsampler, self._rows, grid, rows_epsg=self._rows_epsg), -1, 0)
+        codes = upsample_window_codes(self._upsampler, self._rows, self._basis, grid, rows_epsg=self._rows_epsg)
+        return np.moveaxis(codes, -1, 0)
 
     def missing(self, values: np.ndarray) -> int:
         """Count the pixels without a vector."""
@@ -194,7 +194,7 @@ def _open_strips(warehouse: Warehouse, product: Product, field: PatchField, requ
     if request.full:
         return _Strips(build().fit(rows, field.vectors), rows, epsg, None, product.dims)
     basis = read_basis(warehouse, product, request.year)
-    return _Strips(build().fit(rows, basis.project(field.vectors)), rows, epsg, basis, basis.k)
+    return _Strips(build().fit(rows, project(field.vectors, basis)), rows, epsg, basis, basis.k)
 
 
 def _write(path: Path, grid: PixelGrid, source: _Strips, tags: dict[str, str], progress: Progress) -> int:
