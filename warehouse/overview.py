@@ -27,11 +27,11 @@ from transforms.shards import inside_bbox, inside_zone
 from transforms.utm import unproject
 from transforms.windows import PixelWindow
 from warehouse.products import Product
-from warehouse.schemas import TableSpec, vector_type
 from warehouse.sources import open_pixel_source
 from warehouse.sources.blocks import BlockRasterSource
 from warehouse.sources.overviews import read_overview
 from warehouse.store import Warehouse
+from warehouse.table_spec import TableSpec, vector_type
 from warehouse.writer import open_partition
 from warehouse.year_files import choose_pixel_product, list_year_files
 

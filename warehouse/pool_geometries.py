@@ -25,16 +25,17 @@ import pyarrow.parquet as pq
 from transforms.errors import IsthmusError
 from transforms.pooling.operators import PooledPatches, column_dims, find_operator, stored_columns
 from transforms.pooling.pixels import PoolingParameters
-from transforms.pooling.polygons import STREAMED_COLUMNS, PolygonPooler, check_polygon_sizes
+from transforms.pooling.polygons import PolygonPooler, check_polygon_sizes
+from transforms.pooling.sums import ADDITIVE_COLUMNS
 from warehouse.errors import SourceFormatError
 from warehouse.polygon_zones import cut_batches, find_zones, project_home
-from warehouse.schemas import TableSpec, vector_type
 from warehouse.sections import PoolSettings
 from warehouse.sources import open_pixel_source
 from warehouse.sources.blocks import BlockRasterSource
 from warehouse.sources.read_ahead import read_ahead
 from warehouse.sources.user_geometries import UserGeometries, read_user_geometries
 from warehouse.store import Warehouse
+from warehouse.table_spec import TableSpec, vector_type
 from warehouse.writer import ROW_GROUP_ROWS, open_partition
 from warehouse.year_files import choose_pixel_product, list_year_files
 
@@ -133,7 +134,7 @@ def pool_geometries(warehouse: Warehouse, request: PoolRequest, progress: Progre
     polygons = project_home(geometries.lonlat, zones.home)
     assert product.pixel_m is not None  # the registry demands it of pixel products
     check_polygon_sizes(polygons, product.pixel_m**2, columns, geometries.names())
-    max_pixels = np.inf if STREAMED_COLUMNS.issuperset(columns) else _BATCH_PIXELS
+    max_pixels = np.inf if set(columns) <= set(ADDITIVE_COLUMNS) else _BATCH_PIXELS
     output.parent.mkdir(parents=True, exist_ok=True)
     with _Rows(len(geometries), columns, product.dims, parameters, output.parent) as rows:
         done = 0

@@ -28,11 +28,12 @@ from transforms.errors import IsthmusError, ShapeError
 from transforms.places import CLUSTER_M, cluster_boxes
 from transforms.pooling.coverage import CoveredPixels, EndlessGrid, cover_pixels, grid_of
 from transforms.pooling.kernels import ONE
-from transforms.pooling.operators import MOMENT_COLUMNS, PooledPatches, empty_columns, find_operator, moment_columns
+from transforms.pooling.operators import PooledPatches, empty_columns, find_operator, moment_columns
 from transforms.pooling.pixels import PatchPixels, PoolingParameters
 from transforms.pooling.pooler import CrsMismatchError, WindowError
 from transforms.pooling.power_sums import CodePowerSums, FloatPowerSums, PowerMoments, code_values
 from transforms.pooling.seams import project_polygons, squares_of_valid, subtract
+from transforms.pooling.sums import ADDITIVE_COLUMNS
 from transforms.utm import UtmBox, transformer
 from transforms.windows import PixelWindow
 
@@ -40,8 +41,6 @@ Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 Polygons = npt.NDArray[np.object_]
 
-#: Columns that running sums give; every other column takes the pixels of a polygon at once.
-STREAMED_COLUMNS = frozenset({*MOMENT_COLUMNS, "gem"})
 #: Most pixels of a polygon whose pixels are taken at once: 13 km2 at 10 m, 67 MB of vectors.
 MAX_GATHERED_PIXELS = 131_072
 #: Polygons turned from sums into columns at once; bounds the scratch space of whole numbers.
@@ -70,7 +69,7 @@ def check_polygon_sizes(polygons: Polygons, pixel_m2: float, columns: Iterable[s
     Raises:
         PolygonTooLargeError: the largest polygon that is too large.
     """
-    gathered = [column for column in columns if column not in STREAMED_COLUMNS]
+    gathered = [column for column in columns if column not in ADDITIVE_COLUMNS]
     n_pixels = shapely.area(polygons) / pixel_m2
     if gathered and len(polygons) and n_pixels.max() > MAX_GATHERED_PIXELS:
         largest = int(np.argmax(n_pixels))
@@ -207,7 +206,7 @@ class PolygonPooler:
 
     @property
     def _gathered(self) -> list[str]:
-        return [name for name in self._columns if name not in STREAMED_COLUMNS]
+        return [name for name in self._columns if name not in ADDITIVE_COLUMNS]
 
     def _look_for(self, numbers: Int64Array, polygons: Polygons) -> None:
         """Set which polygons, in the current zone, windows are laid against."""
