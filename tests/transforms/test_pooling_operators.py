@@ -9,7 +9,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import pairwise_distances_argmin
 
 from transforms.errors import ShapeError, TooFewUnitsError
-from transforms.pooling.codebook import codebook_table, fit_codebook
+from transforms.pooling.codebook import fit_codebook
 from transforms.pooling.operators import (
     MOMENT_COLUMNS,
     POOLING_OPERATORS,
@@ -389,13 +389,3 @@ def test_too_few_pixels_make_no_codebook():
         fit_codebook(np.eye(2, dtype=np.float32), 0, seed=0)
     with pytest.raises(ShapeError, match=r"\(n, d\)"):
         fit_codebook(np.zeros(3, np.float32), 1, seed=0)
-
-
-def test_a_codebook_becomes_rows():
-    parameters = make_parameters()
-    table = codebook_table(parameters.codebooks, is_simulated=True)
-    assert table["operator"].to_pylist() == ["vlad"] * 4 + ["bow"] * 3
-    assert table["center"].to_pylist() == [0, 1, 2, 3, 0, 1, 2]
-    values = np.array(table["values"].to_pylist())
-    np.testing.assert_allclose(values[4:], parameters.codebooks["bow"].centers)
-    assert table["is_simulated"].to_pylist() == [True] * 7

@@ -1,22 +1,19 @@
-"""Codebooks of VLAD and bag of words: fitting the centres on training pixels, and their rows.
+"""Codebooks of VLAD and bag of words: fitting the centres on training pixels.
 
-Belongs here: `fit_codebook`, `codebook_table`. Does not: pooling with a codebook (`definitions.py`,
-`codebook_kernels.py`), which pixels are training pixels (the fold decides).
+Belongs here: `fit_codebook`. Does not: stored rows (`transforms/codebook_rows.py`), pooling with a codebook
+(`definitions.py`, `codebook_kernels.py`), which pixels are training pixels (the fold decides).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from transforms.errors import ShapeError, TooFewUnitsError
-from transforms.keeping import vector_array
 from transforms.pooling.pixels import Codebook
 
 Float32Array = npt.NDArray[np.float32]
@@ -60,23 +57,3 @@ def fit_codebook(vectors: Float32Array, k: int, seed: int) -> Codebook:
     centers = np.ascontiguousarray(centers[np.lexsort(centers.T[::-1])])
     version = hashlib.sha256(str(centers.shape).encode() + centers.tobytes()).hexdigest()[:16]
     return Codebook(centers, version)
-
-
-def codebook_table(codebooks: Mapping[str, Codebook], *, is_simulated: bool) -> pa.Table:
-    """Give rows of `out_pixel__{product}_codebook`: one per operator and centre, in the order of the centres.
-
-    Args:
-        codebooks: by operator name, at least one, all of the same dimensions.
-        is_simulated: fitted on simulated pixels.
-    """
-    books = list(codebooks.values())
-    sizes = [len(book.centers) for book in books]
-    return pa.table(
-        {
-            "operator": pa.array(np.repeat(list(codebooks), sizes), pa.string()),
-            "center": pa.array(np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])),
-            "version": pa.array(np.repeat([book.version for book in books], sizes), pa.string()),
-            "values": vector_array(np.concatenate([book.centers for book in books])),
-            "is_simulated": np.full(sum(sizes), is_simulated),
-        }
-    )

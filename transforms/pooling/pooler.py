@@ -199,7 +199,7 @@ class PatchPooler:
         elif additive:
             accumulators.append(FloatSums(additive, self.dims, self._parameters.gem_p))
         if gathered:
-            accumulators.append(GatheredColumns(gathered, self.dims, self._parameters))
+            accumulators.append(GatheredColumns(gathered, self.dims, self._parameters, self._threads))
         return accumulators
 
     def _give(self, patches: Int64Array) -> PooledPatches:
