@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +33,10 @@ from benchmarks.pooling_rasters import BLOCK_PX, DIMS, EPSG, PIXEL_M, YEAR, open
 from transforms.lattice import PATCH_SIDE_M, enumerate_places
 from transforms.pooling.pooler import PatchPooler
 from transforms.quantization import dequantize
-from transforms.utm import footprint_boxes, project, unproject
+from transforms.utm import UtmBox, footprint_boxes, project, unproject
 from transforms.windows import PixelWindow
 from warehouse.sources.aef_cog import AefCogSource
+from warehouse.sources.blocks import PlannedBlock
 from warehouse.sources.read_ahead import read_ahead
 
 REPEATS = 5
@@ -82,7 +81,7 @@ def decode(source: AefCogSource, boxes: Float64Array) -> Iterator[PixelWindow]:
     return source.read_blocks(plan(source, boxes))
 
 
-def plan(source: AefCogSource, boxes: Float64Array) -> list[Any]:
+def plan(source: AefCogSource, boxes: Float64Array) -> list[PlannedBlock]:
     """List the blocks under the boxes."""
     return source.plan_blocks(YEAR, _around(boxes), BLOCK_PX)
 
@@ -90,7 +89,7 @@ def plan(source: AefCogSource, boxes: Float64Array) -> list[Any]:
 def pool_stream(
     boxes: Float64Array,
     columns: tuple[str, ...],
-    blocks: list[Any],
+    blocks: list[PlannedBlock],
     windows: Iterator[PixelWindow],
     *,
     threads: int = 1,
@@ -200,9 +199,7 @@ def _compressed_tiles(path: Path) -> list[bytes]:
     return tiles
 
 
-def _around(boxes: Float64Array) -> list[Any]:
-    from transforms.utm import UtmBox
-
+def _around(boxes: Float64Array) -> list[UtmBox]:
     return [UtmBox(EPSG, *boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())]
 
 
@@ -213,7 +210,10 @@ def print_peak(path: Path, size: int) -> None:
     blocks = plan(source, boxes)
     n = pool_stream(boxes, STATS, blocks, read_ahead(source.read_blocks(blocks)))
     assert n == len(boxes)
-    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.1f}\n")
+    # not ru_maxrss: a child inherits that of its parent
+    status = Path("/proc/self/status").read_text()
+    peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    sys.stdout.write(f"{peak_kb / 1024:.1f}\n")
 
 
 def measure_peak(path: Path, size: int) -> float:

@@ -28,14 +28,16 @@ from warehouse.errors import (
     SourceMissingError,
 )
 from warehouse.products import Product
+from warehouse.sources.block_memory import BlockMemory
 from warehouse.sources.bounds import row_box
 from warehouse.sources.rasters import (
+    Allocate,
     RasterHeader,
     list_blocks,
     open_raster,
     place_window,
     read_header,
-    read_north_up,
+    read_stored,
     window_of,
 )
 
@@ -77,6 +79,7 @@ class BlockRasterSource(ABC):
         self.product = product
         self.root = root
         self._rows: list[dict[str, Any]] = index_rows.to_pylist()
+        self._memory = BlockMemory()
 
     def iter_blocks(self, year: int, boxes: Sequence[UtmBox], block_px: int = 1024) -> Iterator[PixelWindow]:
         """Read every block that touches any of the boxes, once: `read_blocks` of `plan_blocks`."""
@@ -123,7 +126,7 @@ class BlockRasterSource(ABC):
         for header, blocks in groupby(plan, key=lambda block: block.header):
             with open_raster(header.path) as dataset:
                 for block in blocks:
-                    yield self._read(dataset, header, block.window)
+                    yield self._read(dataset, header, block.window, self._memory.allocate)
 
     def read_window(self, path: str | Path, box: UtmBox) -> PixelWindow:
         """Read the whole pixels of one file that touch a box, cut to the file.
@@ -167,9 +170,12 @@ class BlockRasterSource(ABC):
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.integer]]:
         """Give (values with nodata as the contract says, nodata bands per pixel (height, width))."""
 
-    def _read(self, dataset: Any, header: RasterHeader, window: Window) -> PixelWindow:
-        raw, affine = read_north_up(dataset, header, window)
-        values, missing = self._prepare(raw, header)
+    def _read(self, dataset: Any, header: RasterHeader, window: Window, allocate: Allocate = np.empty) -> PixelWindow:
+        # nodata is looked for in rows as stored: a view with rows reversed takes four times as long
+        values, missing = self._prepare(read_stored(dataset, header, window, allocate), header)
+        affine = place_window(header, window)
+        if header.is_bottom_up:
+            values, missing = values[:, ::-1], missing[::-1]
         is_mixed = (missing != 0) & (missing != self.product.dims)
         if is_mixed.any():
             rows, cols = np.nonzero(is_mixed)

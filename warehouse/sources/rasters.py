@@ -7,12 +7,13 @@ Does not: what the bands mean (`aef_cog.py`, `pixel_geotiff.py`, `label_geotiff.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
@@ -21,6 +22,10 @@ from rasterio.windows import Window
 
 from transforms.utm import UtmBox
 from warehouse.errors import SourceFormatError, SourceMissingError
+from warehouse.sources.zstd_tiles import find_tiles, read_tiles
+
+#: Gives an array of a shape and a type, values undefined.
+Allocate = Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]]
 
 #: One thread (assets run side by side) and a small cache (every block is read once).
 GDAL_OPTIONS = {"GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 96}
@@ -202,15 +207,40 @@ def read_north_up(dataset: Any, header: RasterHeader, window: Window) -> tuple[n
     Raises:
         SourceFormatError: the file is damaged or cut short.
     """
-    try:
-        with rasterio.Env(**GDAL_OPTIONS):
-            values = dataset.read(window=window)
-    except RasterioError as error:
-        raise damaged_error(dataset, header.path, error) from error
+    values = read_stored(dataset, header, window)
     return values[:, ::-1] if header.is_bottom_up else values, place_window(header, window)
 
 
-def damaged_error(dataset: Any, path: Path, error: RasterioError) -> SourceFormatError:
+def read_stored(dataset: Any, header: RasterHeader, window: Window, allocate: Allocate = np.empty) -> npt.NDArray[Any]:
+    """Read all bands of a window, rows as stored.
+
+    Args:
+        dataset: the open raster.
+        header: its header.
+        window: rows as stored.
+        allocate: gives an array of a shape and a type to read into.
+
+    Returns:
+        (band, height, width).
+
+    Raises:
+        SourceFormatError: the file is damaged or cut short.
+    """
+    dtype = np.result_type(*header.dtypes)
+    values = allocate((header.count, int(window.height), int(window.width)), dtype)
+    try:
+        tiles = find_tiles(dataset, header.path, window)
+        if tiles is not None and header.nodata is not None:
+            read_tiles(tiles, int(header.nodata), values)
+        else:
+            with rasterio.Env(**GDAL_OPTIONS):
+                dataset.read(window=window, out=values)
+    except (RasterioError, OSError) as error:
+        raise damaged_error(dataset, header.path, error) from error
+    return values
+
+
+def damaged_error(dataset: Any, path: Path, error: RasterioError | OSError) -> SourceFormatError:
     """Say how many bytes are there and how many the block table of the file asks for."""
     needed = _needed_bytes(dataset)
     found = path.stat().st_size
