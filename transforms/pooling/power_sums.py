@@ -3,8 +3,9 @@
 Belongs here: sums and extremes behind mean, std, min, max and GeM of polygons. Does not: which pixels a polygon covers
 (`coverage.py`), boxes (`sums.py` adds up whole rows of pixels, which polygons do not have).
 
-A power of a code is a whole number in fixed point, cut into limbs of 16 bits. A share is at most 2^16, so each limb's
-64-bit sum holds 2^31 pixels (214,000 km2 at 10 m), and the limbs together are exact. Floats are summed in float64:
+Sums of v|v| fit 64 bits for 2^33 pixels. Sums of v^4 fit for one tile of 512 x 512 pixels and are kept as two halves.
+A power of GeM is a whole number in fixed point, cut into limbs of 16 bits whose sums fit for 2^31 pixels (214,000 km2
+at 10 m). So everything is exact. Floats are summed in float64:
 equal to about 1e-12 for any order.
 """
 
@@ -25,6 +26,8 @@ from transforms.quantization import DIVISOR, MAX_CODE
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
+#: Sums before those of GeM: of v|v|, and of v^4 in two halves.
+_N_FIXED = 3
 _LIMB_BITS = 16
 #: Bits that the smallest code keeps in the fixed point of GeM: its relative error is 2^-25.
 _GEM_BITS = 24
@@ -62,15 +65,13 @@ class CodePowerSums:
 
     def __init__(self, n: int, dims: int, gem_p: float | None) -> None:
         self._gem_p = gem_p
-        codes = range(-128, 128)
-        tables = [_cut([v * abs(v) for v in codes], 1), _cut([v**4 for v in codes], 2)]
+        self._table = np.empty((256, 0), np.int64)
         if gem_p is not None:
             # x of code 1 is 127.5^-2 = 2^-13.99
             self._gem_scale = math.ceil(14 * gem_p) + _GEM_BITS
-            powers = [_fixed(v, gem_p, self._gem_scale) for v in codes]
-            tables.append(_cut(powers, -(-self._gem_scale // _LIMB_BITS) + 1))
-        self._table = np.concatenate(tables, axis=1)
-        self._sums = np.zeros((n, dims, self._table.shape[1]), np.int64)
+            powers = [_fixed(v, gem_p, self._gem_scale) for v in range(-128, 128)]
+            self._table = _cut(powers, -(-self._gem_scale // _LIMB_BITS) + 1)
+        self._sums = np.zeros((n, dims, _N_FIXED + self._table.shape[1]), np.int64)
         self._low = np.full((n, dims), MAX_CODE, np.int8)
         self._high = np.full((n, dims), -MAX_CODE, np.int8)
         self._has_center = np.zeros(n, bool)
@@ -83,21 +84,22 @@ class CodePowerSums:
         """
         start, target = _groups(pixels.polygon)
         self._has_center[pixels.polygon[pixels.is_inside]] = True
+        # narrow types: the list is read once for every band
+        row, col, share = pixels.row.astype(np.uint32), pixels.col.astype(np.uint32), pixels.share.astype(np.int32)
         return _add_codes(
-            values, pixels.row, pixels.col, pixels.share, pixels.is_inside, start, target,
-            self._table, self._sums, self._low, self._high,
-        )  # fmt: skip
+            values, row, col, share, pixels.is_inside, start, target, self._table, self._sums, self._low, self._high
+        )
 
     def moments(self, chosen: Int64Array, weight: Int64Array) -> PowerMoments:
         """Give the moments of polygons whose weight (2^-16 pixels) is above 0."""
         sums = self._sums[chosen].astype(object)  # Python's whole numbers: no overflow, no cancellation
         w = weight.astype(object)[:, None]
-        first, second = sums[:, :, 0], _join(sums[:, :, 1:3])
+        first, second = sums[:, :, 0], sums[:, :, 1] + sums[:, :, 2] * 2**32
         mean = (first / w).astype(np.float64) / DIVISOR**2
         variance = ((second * w - first**2) / w**2).astype(np.float64) / DIVISOR**4
         gem = None
         if self._gem_p is not None:
-            gem = _root((_join(sums[:, :, 3:]) / (w * 2**self._gem_scale)).astype(np.float64), self._gem_p)
+            gem = _root((_join(sums[:, :, _N_FIXED:]) / (w * 2**self._gem_scale)).astype(np.float64), self._gem_p)
         low, high = (code_values(extreme[chosen]) for extreme in (self._low, self._high))
         missing = ~self._has_center[chosen]
         low[missing] = high[missing] = np.nan
@@ -196,9 +198,9 @@ def _root(mean: Float64Array, p: float) -> Float64Array:
 @njit(nogil=True, cache=True)
 def _add_codes(
     values: Any,
-    row: Int64Array,
-    col: Int64Array,
-    share: Int64Array,
+    row: npt.NDArray[np.uint32],
+    col: npt.NDArray[np.uint32],
+    share: npt.NDArray[np.int32],
     is_inside: npt.NDArray[np.bool_],
     start: Int64Array,
     target: Int64Array,
@@ -207,18 +209,18 @@ def _add_codes(
     low: npt.NDArray[np.int8],
     high: npt.NDArray[np.int8],
 ) -> bool:
-    """Add ``share * table[code]`` of listed pixels to the sums of their polygons; bands are the outer loop.
+    """Add up v|v|, v^4 and ``table[code]`` of listed pixels, times share; bands are the outer loop.
 
     Args:
         values: int8 (band, height, width), any strides.
-        row: int64 (n,), pixels, run by run.
-        col: int64 (n,).
-        share: int64 (n,).
+        row: uint32 (n,), pixels, run by run; unsigned: no check for negative indices.
+        col: uint32 (n,).
+        share: int32 (n,).
         is_inside: bool (n,).
-        start: int64 (m,), where each run begins.
+        start: int64 (m,), where each run begins; a run has at most 512 x 512 pixels.
         target: int64 (m,), row of each run in the sums.
-        table: int64 (256, limbs), by code + 128.
-        sums: int64 (polygons, band, limbs), changed.
+        table: int64 (256, limbs), by code + 128; may have no limb.
+        sums: int64 (polygons, band, 3 + limbs), changed: v|v|, lower 32 bits and the rest of v^4, limbs.
         low: int8 (polygons, band), changed.
         high: int8 (polygons, band), changed.
 
@@ -229,20 +231,29 @@ def _add_codes(
     n_limbs = table.shape[1]
     total = np.empty(n_limbs, np.int64)
     for b in range(values.shape[0]):
+        band = values[b]
         for g in range(len(start)):
             stop = start[g + 1] if g + 1 < len(start) else len(row)
+            first, second, least = np.int64(0), np.int64(0), np.int8(0)
             total[:] = 0
             lowest, highest = low[target[g], b], high[target[g], b]
             for k in range(start[g], stop):
-                code = values[b, row[k], col[k]]
-                is_sound &= code != -128
+                code = band[row[k], col[k]]
+                least = min(least, code)
+                signal = np.int64(code) * abs(np.int64(code))
+                first += share[k] * signal
+                second += share[k] * (signal * signal)
                 for limb in range(n_limbs):
                     total[limb] += share[k] * table[code + 128, limb]
-                if is_inside[k]:
-                    lowest = min(lowest, code)
-                    highest = max(highest, code)
+                lowest = min(lowest, code if is_inside[k] else np.int8(127))
+                highest = max(highest, code if is_inside[k] else np.int8(-127))
+            is_sound &= least != -128
+            kept = sums[target[g], b]
+            kept[0] += first
+            kept[1] += second & 0xFFFFFFFF
+            kept[2] += second >> 32
             for limb in range(n_limbs):
-                sums[target[g], b, limb] += total[limb]
+                kept[3 + limb] += total[limb]
             low[target[g], b] = lowest
             high[target[g], b] = highest
     return is_sound
