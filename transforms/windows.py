@@ -1,6 +1,6 @@
-"""Value types for pixel embeddings in memory: a raster window and a list of points.
+"""Value types for pixel embeddings in memory: a raster window, its grid alone, and a list of points.
 
-Belongs here: the one contract that every pixel source delivers and every transform takes.
+Belongs here: the one contract that every pixel source delivers and every transform takes; the grid of a window.
 """
 
 from __future__ import annotations
@@ -11,8 +11,51 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 
+from transforms.errors import ShapeError
 from transforms.quantization import dequantize
 from transforms.utm import UtmBox
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """Where the pixels of a north-up window are.
+
+    Attributes:
+        epsg: CRS of `affine`, metres.
+        affine: pixel corner to metres, north-up (a > 0, e < 0), no rotation.
+        height: image rows, at least 1.
+        width: pixels of an image row, at least 1.
+    """
+
+    epsg: int
+    affine: Affine
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        """Raise ShapeError for a window without pixels, or one that is not north-up."""
+        if self.height < 1 or self.width < 1:
+            raise ShapeError(
+                "pixel grid", f"{self.height} x {self.width} pixels", "at least 1 x 1", "Does the window miss the area?"
+            )
+        a, b, d, e = self.affine.a, self.affine.b, self.affine.d, self.affine.e
+        if b != 0 or d != 0 or not a > 0 or not e < 0:
+            raise ShapeError(
+                "affine of the pixel grid",
+                f"a = {a}, b = {b}, d = {d}, e = {e}",
+                "a > 0, e < 0, b = d = 0 (north-up, no rotation)",
+                "Flip bottom-up rasters, or sample rotated ones at their pixel centres.",
+            )
+
+    def centers(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Give x of the columns (width,) and y of the rows (height,), pixel centres in metres."""
+        return _centers(self.affine, self.height, self.width)
+
+
+def _centers(affine: Affine, height: int, width: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    x = (affine.c + affine.a * (np.arange(width) + 0.5)).astype(np.float64)
+    y = (affine.f + affine.e * (np.arange(height) + 0.5)).astype(np.float64)
+    return x, y
 
 
 @dataclass(frozen=True)
@@ -42,10 +85,7 @@ class PixelWindow:
 
     def centers(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Give x of the columns (width,) and y of the rows (height,), pixel centres in metres."""
-        height, width = self.valid.shape
-        x = (self.affine.c + self.affine.a * (np.arange(width) + 0.5)).astype(np.float64)
-        y = (self.affine.f + self.affine.e * (np.arange(height) + 0.5)).astype(np.float64)
-        return x, y
+        return _centers(self.affine, *self.valid.shape)
 
     def vectors(self) -> npt.NDArray[np.float32]:
         """Give float32 (height, width, band) vectors, NaN at nodata."""

@@ -257,6 +257,16 @@ def test_sums_equal_numpy_for_any_number_of_slots(slots, dims, is_streamed):
     np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
+def test_a_slot_with_weight_needs_a_patch():
+    vectors = np.ones((3, 4), np.float32)
+    for wrong in (-1, 3):
+        index = np.array([[0, 1], [2, wrong]], np.int32)
+        with pytest.raises(ShapeError, match=f"found {wrong}"):
+            interpolate(vectors, index, np.full((2, 2), 0.5, np.float32))
+    found = interpolate(vectors, np.array([[2, -1], [-1, -1]], np.int32), np.float32([[1, 0], [0, 0]]))
+    np.testing.assert_array_equal(found, [[1] * 4, [np.nan] * 4])
+
+
 def test_grids_without_pixels_or_with_rotation_are_refused():
     with pytest.raises(ShapeError, match="at least 1 x 1"):
         grid_window(height=0)

@@ -27,10 +27,13 @@ from transforms.errors import ShapeError
 from transforms.upsampling import kernels
 from transforms.upsampling.inputs import as_points, as_vectors, is_complete
 from transforms.upsampling.rows import RowLattice
+from transforms.upsampling.sums import aligned_empty, is_streamable, order_by_patch, sum_vectors
 from transforms.upsampling.training import TrainingData
 
 Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
 Int32Array = npt.NDArray[np.int32]
+Int64Array = npt.NDArray[np.int64]
 
 #: Least support of a point that gets a vector: the corner of a patch at the corner of one lattice.
 MIN_SUPPORT = 0.25
@@ -54,30 +57,13 @@ def bilinear_weights(
     Raises:
         ShapeError: u and v differ in length or are not finite, or `min_support` is out of range.
     """
-    if not 0.0 < min_support <= 1.0:
-        raise ShapeError("min_support", min_support, "a share in (0, 1]", f"Set it to {MIN_SUPPORT}, the default.")
+    check_support(min_support)
     u, v = as_points(points_u, points_v)
     slots = 4 * rows.n_lattices
-    index = np.full((len(u), slots), -1, np.int32)
-    weight = np.zeros((len(u), slots), np.float32)
+    index = np.empty((len(u), slots), np.int32)
+    weight = np.empty((len(u), slots), np.float32)
     support = np.empty(len(u), np.float32)
-    kernels.weigh_neighbours(
-        rows.along(u),
-        v,
-        rows.patch,
-        rows.u,
-        rows.row_start,
-        rows.row_v,
-        rows.row_pitch_u,
-        rows.lattice_start,
-        rows.pitch_v,
-        index,
-        weight,
-        support,
-    )
-    # weights are float32: a corner's exact quarter must not fail by one rounding
-    has_support = support >= min_support - 1e-6
-    weight *= np.where(has_support, 1.0 / np.where(has_support, support, 1.0), 0.0).astype(np.float32)[:, None]
+    kernels.weigh_points(kernels.row_arrays(rows), rows.along(u), v, min_support, index, weight, support)
     return index, weight, support
 
 
@@ -104,15 +90,17 @@ def interpolate(vectors: Float32Array, index: Int32Array, weight: Float32Array) 
             "(n, d), (m, k), (m, k)",
             "Take index and weight from one call of bilinear_weights.",
         )
-    if index.size and (index.max() >= len(vectors) or (weight[index < 0] != 0).any()):
+    order, wrong_slot = order_by_patch(index, weight, len(vectors))
+    if wrong_slot != -1:
         raise ShapeError(
             "patch index",
-            f"up to {index.max()}",
+            index.flat[wrong_slot],
             f"0 to {len(vectors) - 1}",
-            "Was the lattice built from this table?",
+            "Was the lattice built from the same table?",
         )
-    out = np.empty((len(index), vectors.shape[1]), np.float32)
-    kernels.interpolate_vectors(vectors, index, weight, out)
+    dims = vectors.shape[1]
+    out = aligned_empty((len(index), dims))
+    sum_vectors(vectors.reshape(-1), dims, index, weight, order, out.reshape(-1), is_streamable(out))
     return out
 
 
@@ -158,5 +146,43 @@ class BilinearUpsampler(BaseEstimator):
             float32 (m, d); NaN where support is too small.
         """
         check_is_fitted(self)
-        index, weight, _ = bilinear_weights(self.rows_, points_u, points_v, self.min_support)
-        return interpolate(self.vectors_, index, weight)
+        check_support(self.min_support)
+        u, v = as_points(points_u, points_v)
+        rows, vectors = self.rows_, self.vectors_
+        out = aligned_empty((len(u), vectors.shape[1]))
+        u = rows.along(u)
+        order = _order_by_place(rows, u, v)
+        kernels.sample_points(
+            kernels.row_arrays(rows),
+            vectors.reshape(-1),
+            vectors.shape[1],
+            u[order],
+            v[order],
+            order,
+            self.min_support,
+            out.reshape(-1),
+            is_streamable(out),
+        )
+        return out
+
+
+def check_support(min_support: float) -> None:
+    """Raise ShapeError if `min_support` is not a share in (0, 1]."""
+    if not 0.0 < min_support <= 1.0:
+        raise ShapeError("min_support", min_support, "a share in (0, 1]", f"Set it to {MIN_SUPPORT}, the default.")
+
+
+def _order_by_place(rows: RowLattice, u: Float64Array, v: Float64Array) -> Int64Array:
+    """Give the order in which points meet a patch's vector while it is in the cache.
+
+    Cells are one pitch, or as much larger as it takes to have no more cells than points.
+    """
+    if not len(u):
+        return np.empty(0, np.int64)
+    pitch = np.array([float(np.median(rows.row_pitch_u)), rows.pitch_v])
+    low = np.array([u.min(), v.min()])
+    n_cells = (np.array([u.max(), v.max()]) - low) / pitch + 1.0
+    coarser = max(1.0, float(np.sqrt(n_cells.prod() / len(u))))
+    n_u, n_v = np.ceil(n_cells / coarser).astype(np.int64)
+    pitch_u, pitch_v = pitch * coarser
+    return kernels.order_by_cell(u, v, low[0], low[1], pitch_u, pitch_v, n_u, n_v)
