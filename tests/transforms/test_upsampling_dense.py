@@ -267,6 +267,18 @@ def test_a_slot_with_weight_needs_a_patch():
     np.testing.assert_array_equal(found, [[1] * 4, [np.nan] * 4])
 
 
+def test_slots_say_which_neighbour_they_are():
+    row, col = np.divmod(np.arange(9), 3)
+    rows = grid_rows(col * 10.0, row * 10.0)
+    keep = np.ones(9, bool)
+    keep[1] = False
+    index, weight, _ = bilinear_weights(rows.keep(keep), [2.5, 7.5, 90.0], [5.0, 2.5, 5.0])
+    np.testing.assert_array_equal(index[:2], [[0, -1, 3, 4], [0, -1, 3, 4]])
+    np.testing.assert_allclose(weight[0], np.float64([0.375, 0, 0.375, 0.125]) / 0.875, atol=1e-6)
+    np.testing.assert_array_equal(index[2], -1)
+    np.testing.assert_array_equal(weight[2], 0)
+
+
 def test_grids_without_pixels_or_with_rotation_are_refused():
     with pytest.raises(ShapeError, match="at least 1 x 1"):
         grid_window(height=0)

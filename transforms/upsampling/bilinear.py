@@ -52,7 +52,8 @@ def bilinear_weights(
 
     Returns:
         (index int32 (m, k), weight float32 (m, k), support float32 (m,)) with k = 4 a lattice. Weights sum to
-        1; they are all 0 where `support` is below `min_support`. Missing neighbours: index -1, weight 0.
+        1; they are all 0 where `support` is below `min_support`. Missing neighbours: index -1, weight 0. Slots of a
+        lattice: row before, row after; in each the patch before, the patch after.
 
     Raises:
         ShapeError: u and v differ in length or are not finite, or `min_support` is out of range.

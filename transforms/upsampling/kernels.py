@@ -135,26 +135,30 @@ def _share_between(positions: Float64Array, start: int, stop: int, pitch: float,
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
-def weigh_point(rows: RowArrays, u: float, v: float, index: Int64Array, weight: Float64Array) -> tuple[int, float]:
+def weigh_point(rows: RowArrays, u: float, v: float, index: Int64Array, weight: Float64Array) -> float:
     """Give unnormalised bilinear weights around one point; the lattices share the weight equally.
 
     Args:
         rows: the lattice.
         u: as the lattice counts it (`RowLattice.along`).
         v: across rows.
-        index: int64 (>= 4 n_lattices,), patch numbers; changed.
-        weight: float64 (>= 4 n_lattices,), all above 0; changed.
+        index: int64 (>= 4 n_lattices,), patch numbers or -1, changed: of each lattice the row before, then the row
+            after, in each the patch before, then the patch after.
+        weight: float64 (>= 4 n_lattices,), changed; 0 where index is -1.
 
     Returns:
-        (number of slots filled, sum of their weights).
+        The sum of the weights.
     """
     n_lattices = len(rows.lattice_start) - 1
     lattice_weight = 1.0 / n_lattices
-    n_slots, total = 0, 0.0
+    total = 0.0
     for lattice in range(n_lattices):
         first, last = rows.lattice_start[lattice], rows.lattice_start[lattice + 1]
         row_after, south, north = _share_between(rows.row_v, first, last, rows.pitch_v, v)
         for side in range(2):
+            slot = 4 * lattice + 2 * side
+            index[slot] = index[slot + 1] = -1
+            weight[slot] = weight[slot + 1] = 0.0
             row_weight = (north if side else south) * lattice_weight
             if row_weight == 0.0:
                 continue
@@ -162,13 +166,11 @@ def weigh_point(rows: RowArrays, u: float, v: float, index: Int64Array, weight: 
             start, stop = rows.row_start[row], rows.row_start[row + 1]
             after, west, east = _share_between(rows.u, start, stop, rows.row_pitch_u[row], u)
             if west > 0.0:
-                index[n_slots], weight[n_slots] = rows.patch[after - 1], row_weight * west
-                n_slots += 1
+                index[slot], weight[slot] = rows.patch[after - 1], row_weight * west
             if east > 0.0:
-                index[n_slots], weight[n_slots] = rows.patch[after], row_weight * east
-                n_slots += 1
+                index[slot + 1], weight[slot + 1] = rows.patch[after], row_weight * east
             total += row_weight * (west + east)
-    return n_slots, total
+    return total
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -181,30 +183,26 @@ def weigh_points(
     weight: Float32Array,
     support: Float32Array,
 ) -> None:
-    """Fill bilinear weights that sum to 1, four neighbours a lattice; none where support is too small.
+    """Fill bilinear weights that sum to 1, four neighbours a lattice; 0 where support is too small.
 
     Args:
         rows: the lattice.
         points_u: float64 (m,).
         points_v: float64 (m,).
         min_support: least sum of the weights of patches that exist.
-        index: int32 (m, 4 n_lattices), changed; -1 in slots without weight.
+        index: int32 (m, 4 n_lattices), changed; as in `weigh_point`.
         weight: float32 (m, 4 n_lattices), changed.
         support: float32 (m,), changed: the sum of the weights of patches that exist.
     """
-    most_slots = index.shape[1]
-    found, found_weight = np.empty(most_slots, np.int64), np.empty(most_slots, np.float64)
+    n_slots = index.shape[1]
+    found, found_weight = np.empty(n_slots, np.int64), np.empty(n_slots, np.float64)
     for m in range(len(points_u)):
-        n_slots, total = weigh_point(rows, points_u[m], points_v[m], found, found_weight)
+        total = weigh_point(rows, points_u[m], points_v[m], found, found_weight)
         support[m] = total
-        if total < min_support - SUPPORT_ROUNDING:
-            n_slots = 0
-        scale = 1.0 / total if n_slots else 0.0
+        scale = 1.0 / total if total >= min_support - SUPPORT_ROUNDING else 0.0
         for slot in range(n_slots):
             index[m, slot] = found[slot]
             weight[m, slot] = found_weight[slot] * scale
-        for slot in range(n_slots, most_slots):
-            index[m, slot], weight[m, slot] = -1, 0.0
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -237,13 +235,14 @@ def sample_points(
     starts = np.empty(max(most_slots, MOST_SLOTS), np.int64)
     weights = np.empty(len(starts), np.float32)
     for i in range(len(order)):
-        n_slots, total = weigh_point(rows, points_u[i], points_v[i], found, found_weight)
-        if total < min_support - SUPPORT_ROUNDING:
-            n_slots = 0
-        scale = 1.0 / total if n_slots else 0.0
-        for slot in range(n_slots):
-            starts[slot] = found[slot] * dims
-            weights[slot] = found_weight[slot] * scale
+        total = weigh_point(rows, points_u[i], points_v[i], found, found_weight)
+        scale = 1.0 / total if total >= min_support - SUPPORT_ROUNDING else 0.0
+        n_slots = 0
+        for slot in range(most_slots):
+            weight = np.float32(found_weight[slot] * scale)
+            if weight != 0.0:
+                starts[n_slots], weights[n_slots] = found[slot] * dims, weight
+                n_slots += 1
         write_slots(table, starts, weights, n_slots, dims, out, order[i] * dims, is_streamed)
     finish_streams()
 
