@@ -10,6 +10,7 @@ from scipy.ndimage import map_coordinates
 from transforms import lattice
 from transforms.errors import LatticeError, ShapeError
 from transforms.upsampling.bilinear import BilinearUpsampler, bilinear_weights, interpolate
+from transforms.upsampling.footprints import holding_cells
 from transforms.upsampling.nearest import NearestUpsampler, nearest_index
 from transforms.upsampling.operators import UPSAMPLERS
 from transforms.upsampling.rows import eg_rows, grid_rows
@@ -17,6 +18,9 @@ from transforms.upsampling.rows import eg_rows, grid_rows
 LATITUDES = [0.0, 12.6, 52.0, -33.0]
 M_PER_DEG = np.radians(1.0) * lattice.EARTH_RADIUS_M
 X0, Y0 = 500_123.0, 1_400_456.0
+unguided = pytest.mark.parametrize(
+    "name", [name for name, operator in UPSAMPLERS.items() if operator.needs in ("nothing", "patches")]
+)
 
 
 def eg_case(lat, lon=103.0, half_deg=0.02):
@@ -78,26 +82,6 @@ def test_a_linear_field_is_reproduced_inside(lat):
     vectors = field(places.lon, places.lat).astype(np.float32)
     found = BilinearUpsampler().fit(rows, vectors).transform(lon, lats)
     np.testing.assert_allclose(found, field(lon, lats), atol=3e-6)
-
-
-@pytest.mark.parametrize("lat", LATITUDES)
-@pytest.mark.parametrize("name", list(UPSAMPLERS))
-def test_impulse_response_is_centred_on_the_patch(lat, name):
-    places, rows = eg_case(lat, half_deg=0.012)
-    center = int(np.argmin(np.hypot(places.lon - 103.0, places.lat - lat)))
-    impulse = np.zeros((len(places), 1), np.float32)
-    impulse[center] = 1.0
-    # 10 m pixels whose grid has nothing to do with the patch: half a pixel is the tolerance
-    scale = M_PER_DEG * np.cos(np.radians(lat))
-    x, y = np.meshgrid(np.arange(-450, 451, 10.0) + 3.3, np.arange(-450, 451, 10.0) - 1.7)
-    lon, lats = places.lon[center] + x.ravel() / scale, places.lat[center] + y.ravel() / M_PER_DEG
-    response = UPSAMPLERS[name].build().fit(rows, impulse).transform(lon, lats)[:, 0].astype(np.float64)
-    assert response.sum() > 50
-    off_x, off_y = (response @ x.ravel()) / response.sum(), (response @ y.ravel()) / response.sum()
-    # the nearest cell is cut by rows of other phases, so it is not symmetric; half a pixel for bilinear
-    limit_m = 5.0 if name == "bilinear" else 15.0
-    assert abs(off_x) < limit_m
-    assert abs(off_y) < limit_m
 
 
 def test_bilinear_impulse_is_symmetric():
@@ -188,15 +172,48 @@ def test_a_missing_row_is_not_bridged():
 
 
 @pytest.mark.parametrize("lat", LATITUDES)
-def test_nearest_equals_a_full_search(lat):
+def test_nearest_is_the_nearest_patch_of_the_nearest_row(lat):
     places, rows = eg_case(lat)
     lon, lats = eg_points(np.random.default_rng(9), lat, n=300)
-    dx = (lon[:, None] - places.lon) * M_PER_DEG * np.cos(np.radians((lats[:, None] + places.lat) / 2))
-    dy = (lats[:, None] - places.lat) * M_PER_DEG
-    distance = np.hypot(dx, dy)
     found = nearest_index(rows, lon, lats)
-    picked = distance[np.arange(300), found]
-    np.testing.assert_allclose(picked, distance.min(axis=1), atol=1e-3)
+    row_gap = np.abs(lats[:, None] - places.lat)
+    is_nearest_row = row_gap < row_gap.min(axis=1, keepdims=True) + 1e-9
+    along = np.where(is_nearest_row, np.abs(lon[:, None] - places.lon), np.inf)
+    np.testing.assert_array_equal(found, along.argmin(axis=1))
+    # so the point lies in the footprint
+    assert (row_gap[np.arange(300), found] * M_PER_DEG <= 80.01).all()
+    assert (along.min(axis=1) * M_PER_DEG * np.cos(np.radians(lats)) <= 160.1).all()
+
+
+def test_nearest_on_a_grid_is_the_nearest_centroid():
+    rng = np.random.default_rng(10)
+    x, y = grid_case()
+    u, v = rng.uniform(X0 - 40, X0 + 680, 500), rng.uniform(Y0 - 40, Y0 + 520, 500)
+    distance = np.hypot(u[:, None] - x, v[:, None] - y)
+    np.testing.assert_array_equal(nearest_index(grid_rows(x, y), u, v), distance.argmin(axis=1))
+
+
+@pytest.mark.parametrize("lat", LATITUDES)
+def test_nearest_at_a_missing_patch_is_the_other_lattice_then_the_nearest_centroid(lat):
+    places, rows = eg_case(lat)
+    lon, lats = eg_points(np.random.default_rng(11), lat, n=300)
+    first = nearest_index(rows, lon, lats)
+    n_none = 0
+    for m in range(0, 300, 20):
+        cells = holding_cells(rows, lon[m : m + 1], lats[m : m + 1])[0]
+        assert first[m] in cells
+        present = np.ones(len(places), bool)
+        present[first[m]] = False
+        left = holding_cells(rows.keep(present), lon[m : m + 1], lats[m : m + 1])[0]
+        assert nearest_index(rows.keep(present), lon[m], lats[m])[0] in left
+        present[cells] = False
+        if (holding_cells(rows.keep(present), lon[m : m + 1], lats[m : m + 1]) >= 0).any():
+            continue  # on the line between two cells
+        n_none += 1
+        dx = (places.lon - lon[m]) * M_PER_DEG * np.cos(np.radians((places.lat + lats[m]) / 2))
+        distance = np.where(present, np.hypot(dx, (places.lat - lats[m]) * M_PER_DEG), np.inf)
+        assert nearest_index(rows.keep(present), lon[m], lats[m], 400.0)[0] == distance.argmin()
+    assert n_none > 10
 
 
 def test_nearest_beyond_the_footprint_is_none():
@@ -216,14 +233,14 @@ def test_nearest_leaves_out_patches_without_a_vector():
     np.testing.assert_array_equal(found[:, 0], [1.0, 3.0, 3.0])
 
 
-@pytest.mark.parametrize("name", list(UPSAMPLERS))
+@unguided
 def test_all_patches_without_vectors_give_nan(name):
     x, y = grid_case()
     vectors = np.full((len(x), 2), np.nan, np.float32)
     assert np.isnan(UPSAMPLERS[name].build().fit(grid_rows(x, y), vectors).transform(x, y)).all()
 
 
-@pytest.mark.parametrize("name", list(UPSAMPLERS))
+@unguided
 def test_patches_across_the_antimeridian_are_neighbours(name):
     east = lattice.enumerate_places(179.98, 10.0, 180.0, 10.03)
     west = lattice.enumerate_places(-180.0, 10.0, -179.98, 10.03)
@@ -234,7 +251,9 @@ def test_patches_across_the_antimeridian_are_neighbours(name):
     lon = np.array([179.9995, -179.9995, 179.99, -179.99])
     vectors = np.where(columns[2] > 0, 1.0, 2.0).astype(np.float32)[:, None]
     found = UPSAMPLERS[name].build().fit(rows, vectors).transform(lon, np.full(4, 10.015))[:, 0]
-    np.testing.assert_allclose(found[2:], [1.0, 2.0], rtol=1e-6)
+    # operators with negative lobes swing a little beside the step
+    is_convex = name in ("nearest", "bilinear")
+    np.testing.assert_allclose(found[2:], [1.0, 2.0], rtol=1e-6 if is_convex else 0.05)
     assert np.isfinite(found).all()
     if name == "bilinear":
         assert 1.0 < found[0] < found[1] < 2.0

@@ -103,7 +103,7 @@ def bicubic_weights(
         min_support: see `bilinear_weights`.
 
     Returns:
-        (index int32 (m, k), weight float32 (m, k)) with k = 16 a lattice. Weights sum to 1; they are all 0 where
+        (index int32 (m, k), weight float32 (m, k)) with k = 20 a lattice. Weights sum to 1; they are all 0 where
         bilinear's support is below `min_support`. Unused slots: index -1, weight 0.
 
     Raises:
@@ -111,10 +111,9 @@ def bicubic_weights(
     """
     u, v = as_points(points_u, points_v)
     near_index, near_weight, support = bilinear_weights(rows, u, v, min_support)
-    shape = (len(u), rows.n_lattices, 16)
-    index, weight = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-    index[:, :, :4] = near_index.reshape(*shape[:2], 4)
-    weight[:, :, :4] = near_weight.reshape(*shape[:2], 4)
+    slots = near_index.shape[1] + 16 * rows.n_lattices
+    index, weight = np.full((len(u), slots), -1, np.int32), np.zeros((len(u), slots), np.float32)
+    index[:, : near_index.shape[1]], weight[:, : near_index.shape[1]] = near_index, near_weight
     has_support = near_weight.any(axis=1)
     scale = np.where(has_support, 1.0 / np.maximum(support, 1e-9), 0.0) / rows.n_lattices
     _weigh_cubic(
@@ -131,7 +130,7 @@ def bicubic_weights(
         index,
         weight,
     )
-    return index.reshape(len(u), -1), weight.reshape(len(u), -1)
+    return index, weight
 
 
 @njit(nogil=True, cache=True)
@@ -202,9 +201,10 @@ def _weigh_cubic(
         lattice_start: int64 (n_lattices + 1,).
         pitch_v: distance of neighbouring rows.
         scale: float64 (m,), sum of the weights of a lattice with all patches; 0 leaves the point as it is.
-        index: int32 (m, n_lattices, 16), bilinear in the first four; changed.
-        weight: float32 (m, n_lattices, 16), likewise; changed.
+        index: int32 (m, k + 16 n_lattices), bilinear in the first k; changed.
+        weight: float32 (m, k + 16 n_lattices), likewise; changed.
     """
+    n_near = index.shape[1] - 16 * (len(lattice_start) - 1)
     across, ignored = np.empty(4), np.empty(4)
     along = np.zeros((4, 4))
     second = np.empty(4, np.int64)
@@ -229,6 +229,11 @@ def _weigh_cubic(
             _fill_keys(share, has_south, has_north, across)
             for r in range(4):
                 for k in range(4):
+                    slot = n_near + 16 * lattice + 4 * r + k
                     w = across[r] * along[r, k] * scale[m]
-                    index[m, lattice, 4 * r + k] = patch[second[r] - 1 + k] if w != 0.0 else -1
-                    weight[m, lattice, 4 * r + k] = w
+                    index[m, slot] = patch[second[r] - 1 + k] if w != 0.0 else -1
+                    weight[m, slot] = w
+            for slot in range(n_near):
+                for r in range(1, 3):
+                    if index[m, slot] == patch[second[r]] or index[m, slot] == patch[second[r] + 1]:
+                        weight[m, slot] = 0.0

@@ -11,7 +11,7 @@ L the five-point Laplacian with mirrored borders:
 
 The second term is the integral of the squared Laplacian with lengths in patch sides, so `smoothness` means the same
 for any number of cells. There are fewer patches than cells, and L is diagonal in the cosine basis, so the system is
-solved in its dual form, once for all dimensions: with G = (c^2 L'L)^+ by fast cosine transforms,
+solved in its dual form, one factorisation for all dimensions: with G = (c^2 L'L)^+ by cosine transforms,
 
     (A G A' + smoothness I) a + 1 k = p,   1'a = 0,   x = k 1 + G A'a
 
@@ -33,9 +33,8 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import dctn, idctn
+from scipy.fft import dct, dctn, idctn
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -49,9 +48,6 @@ from transforms.upsampling.training import TrainingData
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int32Array = npt.NDArray[np.int32]
-
-#: Patches whose cell images are transformed at once.
-_IMAGES_AT_ONCE = 256
 
 
 class DeblendingUpsampler(BaseEstimator):
@@ -129,61 +125,77 @@ class DeblendingUpsampler(BaseEstimator):
     def _solve_tile(self, tile: int, ordered: Float32Array) -> None:
         """Fill the cells of one tile from patch vectors in the order of `rows_.patch`."""
         part = self.plan_.part(self.rows_, tile)
-        means = footprint_shares(part.low, part.high, part.n_cells)
-        field = solve_cells(means, ordered[part.patch], part.n_cells, self.smoothness, self.cells_per_side)
-        core = field.reshape(part.n_cells, part.n_cells, -1)[part.core, part.core]
-        self.cells_[self.plan_.slots(tile)] = core.reshape(-1, field.shape[1])
+        along, across = (footprint_shares(part.low[:, axis], part.high[:, axis], part.n_cells) for axis in range(2))
+        field = solve_cells(along, across, ordered[part.patch], self.smoothness, self.cells_per_side)
+        core = field[part.core, part.core]
+        self.cells_[self.plan_.slots(tile)] = core.reshape(-1, core.shape[2])
 
 
-def footprint_shares(low: Float64Array, high: Float64Array, n_cells: int) -> csr_array:
-    """Give the area shares of footprints in cells of unit side.
+def footprint_shares(low: Float64Array, high: Float64Array, n_cells: int) -> Float64Array:
+    """Give the shares of segments in cells of unit length; those of a footprint are products of two such rows.
 
     Args:
-        low: float64 (n, 2), lower corners (along, across) in cells.
-        high: float64 (n, 2), upper corners, in `[0, n_cells]` like the lower ones.
+        low: float64 (n,), lower ends in cells.
+        high: float64 (n,), upper ends, in `[0, n_cells]` like the lower ones.
         n_cells: cells along the side of the square.
 
     Returns:
-        A as float64 sparse (n, n_cells^2), rows sum to 1, cells counted across first.
+        float64 (n, n_cells), rows sum to 1.
     """
-    first = np.floor(low).astype(np.int64)
-    width = int((np.ceil(high) - first).max()) if len(low) else 1
-    cell = first[:, :, None] + np.arange(width)
-    overlap = np.minimum(high[:, :, None], cell + 1) - np.maximum(low[:, :, None], cell)
-    share = np.maximum(overlap, 0.0) / (high - low)[:, :, None]
-    data = share[:, 1, :, None] * share[:, 0, None, :]
-    column = cell[:, 1, :, None] * n_cells + cell[:, 0, None, :]
-    row = np.broadcast_to(np.arange(len(low))[:, None, None], data.shape)
-    used = data > 0.0
-    return csr_array((data[used], (row[used], column[used])), shape=(len(low), n_cells**2))
+    cell = np.arange(n_cells)
+    overlap = np.minimum(high[:, None], cell + 1) - np.maximum(low[:, None], cell)
+    return np.asarray(np.maximum(overlap, 0.0) / (high - low)[:, None])
 
 
 def solve_cells(
-    means: csr_array, vectors: Float32Array, n_cells: int, smoothness: float, cells_per_side: int
+    along: Float64Array, across: Float64Array, vectors: Float32Array, smoothness: float, cells_per_side: int
 ) -> Float64Array:
     """Solve the dual system of the module's formula on one square of cells.
 
     Args:
-        means: A, sparse (n, n_cells^2), n >= 1.
+        along: float64 (n, n_cells), shares of each footprint in cells along rows, n >= 1.
+        across: float64 (n, n_cells), likewise across rows; footprints of one row side by side.
         vectors: p, float32 (n, d).
-        n_cells: cells along the side of the square.
         smoothness: see `DeblendingUpsampler`.
         cells_per_side: cells along the side of a patch.
 
     Returns:
-        x as float64 (n_cells^2, d).
+        x as float64 (n_cells, n_cells, d), across first.
     """
-    green = _green_spectrum(n_cells) / cells_per_side**2
-    kernel = np.empty((len(vectors), len(vectors)))
-    for start in range(0, len(vectors), _IMAGES_AT_ONCE):
-        images = means[start : start + _IMAGES_AT_ONCE].toarray().T
-        kernel[:, start : start + _IMAGES_AT_ONCE] = means @ _smooth(images, green)
+    green = _green_spectrum(along.shape[1]) / cells_per_side**2
+    kernel = _smoothed_overlaps(along, across, green)
     kernel[np.diag_indices_from(kernel)] += smoothness
     factor = cho_factor(kernel, lower=True, overwrite_a=True)
     known = vectors.astype(np.float64)
     ones = cho_solve(factor, np.ones(len(known)))
     constant = (ones @ known) / ones.sum()
-    return np.asarray(_smooth(means.T @ cho_solve(factor, known - constant), green) + constant)
+    coefficients = cho_solve(factor, known - constant)
+    image = np.zeros((*green.shape, known.shape[1]))
+    for row in _rows(across):
+        used = np.flatnonzero(across[row.start])
+        image[used] += across[row.start, used, None, None] * (along[row].T @ coefficients[row])
+    waves = dctn(image, axes=(0, 1), norm="ortho", overwrite_x=True)
+    waves *= green[:, :, None]
+    return np.asarray(idctn(waves, axes=(0, 1), norm="ortho", overwrite_x=True) + constant)
+
+
+def _smoothed_overlaps(along: Float64Array, across: Float64Array, green: Float64Array) -> Float64Array:
+    """Give A G A' row by row: footprints of a row share their cosine waves across rows."""
+    waves_along, waves_across = dct(along, axis=1, norm="ortho"), dct(across, axis=1, norm="ortho")
+    rows = _rows(across)
+    kernel = np.empty((len(along), len(along)))
+    for i, row in enumerate(rows):
+        for other in rows[: i + 1]:
+            weight = (waves_across[row.start] * waves_across[other.start]) @ green
+            block = (waves_along[row] * weight) @ waves_along[other].T
+            kernel[row, other], kernel[other, row] = block, block.T
+    return kernel
+
+
+def _rows(across: Float64Array) -> list[slice]:
+    """Give the runs of footprints that have the same shares across rows."""
+    first = np.flatnonzero(np.r_[True, (across[1:] != across[:-1]).any(axis=1)])
+    return [slice(int(start), int(stop)) for start, stop in zip(first, np.r_[first[1:], len(across)], strict=True)]
 
 
 def _green_spectrum(n_cells: int) -> Float64Array:
@@ -192,10 +204,3 @@ def _green_spectrum(n_cells: int) -> Float64Array:
     laplacian = wave[:, None] + wave[None, :]
     laplacian[0, 0] = np.inf
     return np.asarray(1.0 / laplacian**2)
-
-
-def _smooth(images: Float64Array, spectrum: Float64Array) -> Float64Array:
-    """Multiply images, (n^2, k), by a spectrum (n, n) in the cosine basis."""
-    square = images.reshape(*spectrum.shape, -1)
-    waves = dctn(square, axes=(0, 1), norm="ortho") * spectrum[:, :, None]
-    return np.asarray(idctn(waves, axes=(0, 1), norm="ortho").reshape(images.shape))

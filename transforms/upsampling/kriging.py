@@ -20,11 +20,13 @@ The neighbourhood of a point is that of the patch it is nearest to (nearest row 
 are less than `reach` + 1/2 pitches away along either axis: by default 7 x 7 patches of one lattice and 42 more of a
 second one.
 
-`nugget` is added to the diagonal as a share of the variance of a block: it stands for noise of the patch vectors. Two
-lattices leave what they contradict each other about unknown, and only the nugget bounds how far that is carried. With
-the defaults, 0.03 and 3 pitches, impulse responses are centred to half a pixel on rows of any phase (1e-4 and 2
-pitches: up to 40 m off); they cost less than 0.012 of the expected R2 of a field without noise (S3 of
-`design/evidence.md`, on one lattice and on two).
+Two shares of the variance of a block are added to the diagonal, as noise of the patch vectors. `nugget` is the same for
+all: two lattices leave unknown what they contradict each other about, and only noise bounds how far a contradiction is
+carried. `edge_noise` times (t^2 / (1 - t^2))^2 grows with the share t of the way to the edge of the neighbourhood, so
+that patches enter and leave it with no weight and no step is seen between neighbourhoods. The defaults are the least
+that keep the centroid of impulse responses within 5 m of the patch centre on rows of any phase, for lengths of 0.2 to
+8 sides (without edge noise, 1e-4 and 2 pitches: up to 40 m off). They cost up to 0.017 of the expected R2 of S3
+(`design/evidence.md`, no noise) on one lattice and up to 0.041 on two: lower them where vectors are exact.
 
 The length is given, or estimated from the patch vectors' own variogram, deregularised: of the lengths
 `LENGTHS_IN_SIDES` the one whose block-averaged variogram, scaled, has the least squared error over the pairs of up
@@ -78,6 +80,7 @@ class KrigingUpsampler(BaseEstimator):
     Args:
         correlation_length_m: l of the formula; estimated from the patch vectors if not given.
         nugget: share of a block's variance that is added to the diagonal.
+        edge_noise: share that is added besides at 0.7 of the way to the edge of the neighbourhood; 0 for none.
         reach: pitches from the nearest patch to the farthest one that counts, along either axis.
         min_support: see `bilinear_weights`.
     """
@@ -85,12 +88,14 @@ class KrigingUpsampler(BaseEstimator):
     def __init__(
         self,
         correlation_length_m: float | None = None,
-        nugget: float = 0.03,
+        nugget: float = 0.1,
+        edge_noise: float = 0.3,
         reach: int = 3,
         min_support: float = MIN_SUPPORT,
     ) -> None:
         self.correlation_length_m = correlation_length_m
         self.nugget = nugget
+        self.edge_noise = edge_noise
         self.reach = reach
         self.min_support = min_support
 
@@ -108,7 +113,9 @@ class KrigingUpsampler(BaseEstimator):
         Raises:
             ShapeError: `vectors` do not match the lattice, or a parameter is out of range.
         """
-        _check_above("nugget", self.nugget, "0.03 is the default.")
+        _check_above("nugget", self.nugget, "0.1 is the default.")
+        if self.edge_noise < 0:
+            raise ShapeError("edge_noise", self.edge_noise, "0 or above", "0.3 is the default.")
         _check_above("reach", self.reach, "3 is the default.")
         if self.correlation_length_m is not None:
             _check_above("correlation_length_m", self.correlation_length_m, "Leave it out to have it estimated.")
@@ -181,6 +188,7 @@ class KrigingUpsampler(BaseEstimator):
             rows.side_m,
             self.correlation_length_m_,
             self.nugget,
+            self.edge_noise,
             index,
             weight,
         )

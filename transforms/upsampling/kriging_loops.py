@@ -17,6 +17,9 @@ Float64Array = npt.NDArray[np.float64]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 
+#: Added to the reach in pitches: patches at its very end have noise without bound.
+_REACH_SLACK = 1e-3
+
 
 @njit(nogil=True, cache=True)
 def gather_neighbours(
@@ -108,6 +111,13 @@ def _solve(factor: Float64Array, n: int, values: Float64Array) -> None:
 
 
 @njit(nogil=True, cache=True)
+def _far_share(x: float, y: float, farthest: float) -> float:
+    """Give the share of `edge_noise` of a patch: 0 at the anchor, 1 at 0.7 of the way, without bound at the edge."""
+    square = min((max(abs(x), abs(y)) / farthest) ** 2, 0.999)
+    return (square / (1.0 - square)) ** 2
+
+
+@njit(nogil=True, cache=True)
 def weigh_blocks(
     points_u: Float64Array,
     points_v: Float64Array,
@@ -127,6 +137,7 @@ def weigh_blocks(
     side_m: float,
     length_m: float,
     nugget: float,
+    edge_noise: float,
     index: Int32Array,
     weight: Float32Array,
 ) -> None:
@@ -151,6 +162,7 @@ def weigh_blocks(
         side_m: side of a footprint.
         length_m: correlation length.
         nugget: share of the variance of a block.
+        edge_noise: noise towards the edge of a neighbourhood, likewise a share.
         index: int32 (m, k), filled with -1; changed.
         weight: float32 (m, k), filled with 0; changed.
     """
@@ -159,6 +171,7 @@ def weigh_blocks(
     x, y, ones, values = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
     matrix = np.empty((k, k))
     n, total, across, last = 0, 0.0, 0.0, -1
+    farthest_m = (reach + _REACH_SLACK) * pitch_v * v_scale_m
     variance = block_block(0.0, side_m, length_m) ** 2
     for m in order:
         a = anchor[m]
@@ -184,7 +197,7 @@ def weigh_blocks(
                     if j == 0 or y[j] != y[j - 1]:
                         across = block_block(y[i] - y[j], side_m, length_m)
                     matrix[i, j] = block_block(x[i] - x[j], side_m, length_m) * across
-                matrix[i, i] += nugget * variance
+                matrix[i, i] += variance * (nugget + edge_noise * _far_share(x[i], y[i], farthest_m))
                 ones[i] = 1.0
             _factor(matrix, n)
             _solve(matrix, n, ones)

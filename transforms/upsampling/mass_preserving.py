@@ -80,8 +80,9 @@ class MassPreservingUpsampler(BaseEstimator):
         Raises:
             ShapeError: `vectors` do not match the lattice, or a parameter is out of range.
         """
-        if self.n_iterations < 1:
-            raise ShapeError("n_iterations", self.n_iterations, "at least 1", "2 is the default.")
+        for name in ("n_iterations", "points_per_side"):
+            if getattr(self, name) < 1:
+                raise ShapeError(name, getattr(self, name), "at least 1", "Leave it out to take the default.")
         values = as_vectors(rows, vectors)
         self.rows_ = rows.keep(is_complete(values))
         bilinear, cells = _footprint_means(self.rows_, self.min_support, self.points_per_side)
