@@ -7,10 +7,11 @@ A point takes one patch, never a blend: that is what users of `nearest` expect, 
 what the view `out_pixel__nearest` joins; all three use this rule. Like every operator here it goes by rows: of the
 rows of all lattices the nearest one, and in that row the nearest patch. On a regular grid this is the nearest
 centroid. On two lattices each patch owns a box, one pitch wide and half a row pitch high, that is centred on it at
-every phase and latitude, so the centroid of its impulse response is the patch centre. The nearest centroid
-of two lattices owns a cell that rows of other phases cut askew, and its centroid is up to 7.9 m off. The two rules
-differ at a fifth of the points, near the corners of those boxes; a point's patch is then 6 m farther on average,
-at most 99 m (179 m instead of 80 m), and its footprint holds the point in any case.
+every phase and latitude, so the centroid of its impulse response is the patch centre. The nearest centroid of two
+lattices owns a cell that rows of other phases cut askew, and its centroid is up to 7.9 m off. The two rules differ at a
+fifth of the points, near the corners of the boxes; a point's patch is then farther (6 m on average over all points, at
+most 99 m: 179 m instead of 80 m), though its footprint holds the point in any case. That costs 0.026 of the expected
+R2 of S3 (`design/evidence.md`, half a patch) on two lattices, nothing on one.
 
 Rules for missing patches: the next nearest row's cell that holds the point (of another lattice); if all are
 missing, the nearest centroid within `max_distance_m`; else none: -1, NaN.
