@@ -1,7 +1,7 @@
 """How should vectors be stored in Parquet? The measurements behind docs/adr/0003-parquet-layout.md.
 
 Compares ways to store int8 pixel vectors (64 values) and patch vectors (384 values), row group sizes and sort orders:
-size on disk, write and read speed with Arrow; boxes and H3 cells fetched and dot products taken with DuckDB; and the
+size on disk, write and scan speed with Arrow; boxes and H3 cells fetched and dot products taken with DuckDB; and the
 loss of the lossy ones. Layouts are listed in `parquet_encodings.py`, orders in `parquet_order.py`.
 
 Everything runs on one thread, in interleaved rounds; CPU seconds, medians. Absolute figures are those of one machine
@@ -19,7 +19,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ from warehouse.writer import row_group_rows
 
 PIXEL_ROW_GROUPS = (1_024, 4_096, 16_384, 65_536, 262_144)
 PATCH_ROW_GROUPS = (1_024, 2_048, 4_096, 16_384, 65_536)
-ACTIONS = ("write", "read", "box", "cell", "sql")
+ACTIONS = ("write", "scan", "box", "cell", "sql")
 
 
 def measure_layouts(
@@ -66,7 +66,7 @@ def measure_layouts(
                 "layout": layout.name,
                 "size_share": round(vector_bytes(paths[layout.name], layout.columns.column_names) / plain_bytes, 3),
                 "write_gb_s": rate(plain_bytes / 1e9, found["write"]),
-                "read_gb_s": rate(plain_bytes / 1e9, found["read"]),
+                "scan_gb_s": rate(plain_bytes / 1e9, found["scan"]),
                 "box_ms": milliseconds(found["box"]),
                 "cell_ms": milliseconds(found["cell"]),
                 "sql_mrows_s": rate(len(ground.vectors) / 1e6, found["sql"]),
@@ -96,13 +96,20 @@ def list_cases(
 
     cases: dict[str, Callable[[], object]] = {
         "write": lambda: pq.write_table(table, path, row_group_size=row_group, **layout.options),
-        "read": lambda: pq.ParquetFile(path).read(columns=names, use_threads=False),
+        "scan": lambda: scan(path, names),
     }
     if layout.is_open:
         cases |= {"box": lambda: fetch(boxes), "cell": lambda: fetch(cells)}
         if layout.sql:
             cases["sql"] = lambda: connection.execute(f"select max({layout.sql}) from '{path}'").fetchall()
     return {f"{layout.name}/{action}": case for action, case in cases.items()}
+
+
+def scan(path: Path, names: list[str]) -> None:
+    """Read columns with Arrow, one row group after the other: into the same memory, so that no page is new."""
+    with pq.ParquetFile(path) as file:
+        for i in range(file.num_row_groups):
+            file.read_row_group(i, columns=names, use_threads=False)
 
 
 def rate(amount: float, seconds: float | None) -> float | None:
@@ -118,35 +125,33 @@ def milliseconds(seconds: float | None) -> float | None:
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     """Print results as aligned columns."""
     widths = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in rows[0]}
-    print(f"\n{title}")
+    print(f"\n{title}", flush=True)
     print(" | ".join(f"{name:>{width}}" for name, width in widths.items()))
     for row in rows:
         print(" | ".join(f"{row[name]!s:>{width}}" for name, width in widths.items()))
 
 
-def measure_all(n_pixels: int, n_patches: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
-    """Measure layouts and row groups on rows sorted by key, then orders."""
+def measure_all(n_pixels: int, n_patches: int, rounds: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Measure layouts and row groups on rows sorted by key, and orders; give (title, rows) as they are found."""
     rng = np.random.default_rng(0)
     # a shard keeps a sample of its pixels, and some windows whole
     sample = make_pixels("sampled pixels", n_pixels, 110_000.0, rng, (5, 7))
     window = make_pixels("window pixels", n_pixels, 10.0 * int(n_pixels**0.5), rng, (7, 9))
     patches = make_patches("patches", n_patches, rng)
+    yield "losses", measure_losses(patches.vectors)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        results = {
-            f"orders: {ground.name}": measure_orders(ground, folder, rounds) for ground in (sample, window, patches)
-        }
+        for ground in (sample, window, patches):
+            yield f"orders: {ground.name}", measure_orders(ground, folder, rounds)
         for ground, list_layouts, sizes in (
             (sample.sorted_by_key(), list_pixel_layouts, PIXEL_ROW_GROUPS),
             (patches.sorted_by_key(), list_patch_layouts, PATCH_ROW_GROUPS),
         ):
             layouts = list_layouts(ground.vectors, rng)
             plain_bytes = ground.vectors.size * (1 if is_codes(ground) else 4)
-            results[ground.name] = measure_layouts(ground, layouts, plain_bytes, folder, rounds)
+            yield ground.name, measure_layouts(ground, layouts, plain_bytes, folder, rounds)
             varied = list_row_groups(layouts[0], sizes)
-            results[f"row groups: {ground.name}"] = measure_layouts(ground, varied, plain_bytes, folder, rounds)
-    results["losses"] = measure_losses(patches.vectors)
-    return results
+            yield f"row groups: {ground.name}", measure_layouts(ground, varied, plain_bytes, folder, rounds)
 
 
 def main() -> None:
@@ -161,9 +166,10 @@ def main() -> None:
     pa.set_cpu_count(1)
     share = 8 if given.quick else 1
     load_before = os.getloadavg()[0]
-    results = measure_all(given.pixels // share, given.patches // share, 1 if given.quick else given.rounds)
-    for title, rows in results.items():
+    results = {}
+    for title, rows in measure_all(given.pixels // share, given.patches // share, 1 if given.quick else given.rounds):
         print_table(title, rows)
+        results[title] = rows
     machine = {"cores": os.cpu_count(), "load_average": [round(load_before, 2), round(os.getloadavg()[0], 2)]}
     print(f"\n{machine}")
     if given.json:
