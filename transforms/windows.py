@@ -63,8 +63,9 @@ class PixelWindow:
     """A north-up window of pixel vectors.
 
     Attributes:
-        values: (band, height, width); int8 codes (-128 = nodata) or float32 (NaN = nodata).
-        valid: bool (height, width); False at nodata.
+        values: (band, height, width); int8 codes (-128 = nodata) or float32 (NaN = nodata). Of a file that is stored
+            bottom-up it is a view with rows reversed, so not contiguous.
+        valid: bool (height, width); False at nodata; likewise.
         affine: pixel corner to metres, north-up (a > 0, e < 0), no rotation.
         epsg: CRS of `affine`.
         source: path of the file that it was read from.

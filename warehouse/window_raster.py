@@ -26,7 +26,7 @@ from transforms.quantization import NODATA
 from transforms.shards import Bbox
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.basis import Basis, project
-from transforms.upsampling.dense import upsample_window, upsample_window_codes
+from transforms.upsampling.dense import meets_patches, upsample_window, upsample_window_codes
 from transforms.upsampling.operators import UPSAMPLERS, Upsampler, find_upsampler
 from transforms.upsampling.rows import RowLattice
 from transforms.utm import project_bbox, utm_epsg
@@ -176,7 +176,9 @@ class _Strips:
         self.version = "" if basis is None else basis.version
 
     def read(self, grid: PixelGrid) -> np.ndarray:
-        """Give (bands, height, width)."""
+        """Give (bands, height, width); nodata all over where no patch is near."""
+        if not meets_patches(self._rows, grid, self._rows_epsg):
+            return np.full((self.bands, grid.height, grid.width), self.nodata, self.dtype)
         if self._basis is None:
             return np.moveaxis(upsample_window(self._upsampler, self._rows, grid, rows_epsg=self._rows_epsg), -1, 0)
         codes = upsample_window_codes(self._upsampler, self._rows, self._basis, grid, rows_epsg=self._rows_epsg)

@@ -1,4 +1,4 @@
--- purpose: nearest-neighbour upsampling: each sampled pixel with the vector of its nearest patch of the same year
+-- purpose: nearest-neighbour upsampling: each kept pixel with the vector of its nearest patch, by rows (docs/adr/0012)
 -- grain: one row per upsampled pixel and year
 -- inputs: pair_upsampled, pair_patches (the patch may stand in another shard)
 create or replace view out_pixel__nearest as

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from assets.bases import write_basis
 from assets.evidence import write_cells, write_contrasts, write_folds
 from assets.grid import plan_shards, write_spine
 from assets.labels import label_patches, label_pixels
@@ -40,6 +41,7 @@ BODIES: dict[str, Callable[[Warehouse], object]] = {
     "core_aef__pixels": lambda w: ingest_pixels(w, w.products["aef"], YEAR_SHARD),
     "core_label_worldcover__pixels": lambda w: label_pixels(w, "worldcover", w.products["aef"], LABEL_SHARD),
     "core_label_worldcover__patches": lambda w: label_patches(w, "worldcover", LABEL_SHARD),
+    "out_patch__eg_basis": lambda w: write_basis(w, w.products["eg"], YEAR),
     "out_patch__aef_pooled": lambda w: pool_shard(w, w.products["aef"], w.products["eg"], YEAR_SHARD),
     "out_pixel__eg_upsampled": lambda w: upsample_shard(w, w.products["eg"], w.products["aef"], YEAR_SHARD),
     "out_probe__folds": lambda w: write_folds(w, YEAR),

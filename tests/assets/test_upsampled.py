@@ -1,8 +1,10 @@
-"""Upsampled vectors against bilinear interpolation by hand on the two lattices; nearest against a search of all."""
+"""Upsampled vectors against bilinear interpolation by hand on the two lattices; nearest against its rule."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
 import pytest
 
 from tests.conftest import TinyRun
@@ -47,6 +49,7 @@ def test_bilinear_is_the_mean_of_both_lattices_interpolated_along_rows_then_betw
 ) -> None:
     keys = tiny_run.warehouse.partitions("out_pixel__eg_upsampled", year=YEAR)
     table = tiny_run.warehouse.read_many("out_pixel__eg_upsampled", keys)
+    table = table.filter((pc.field("method") == "bilinear") & pc.field("embedding").is_valid())
     lon, lat, support = (table[name].to_numpy() for name in ("lon", "lat", "support"))
     stored = vectors(table, "embedding")
     n_full = n_partial = 0
@@ -67,37 +70,87 @@ def test_bilinear_is_the_mean_of_both_lattices_interpolated_along_rows_then_betw
 
 def test_upsampled_stand_at_the_sampled_pixels_that_patches_reach(tiny_run: TinyRun) -> None:
     sampled = tiny_run.sql("select pixel_id from core_aef__pixels where in_sample and year = $year", year=YEAR)
-    stored = tiny_run.sql("select pixel_id from out_pixel__eg_upsampled where year = $year", year=YEAR)
-    found, wanted = stored["pixel_id"].to_pylist(), sampled["pixel_id"].to_pylist()
-    assert len(set(found)) == len(found)
-    assert set(found) <= set(wanted)
-    assert len(found) > 0.98 * len(wanted)
+    wanted = sampled["pixel_id"].to_pylist()
+    for method in ("bilinear", "mass_preserving"):
+        stored = tiny_run.sql(
+            "select pixel_id from out_pixel__eg_upsampled "
+            "where year = $year and method = $method and embedding is not null",
+            year=YEAR,
+            method=method,
+        )
+        found = stored["pixel_id"].to_pylist()
+        assert len(set(found)) == len(found)
+        assert set(found) <= set(wanted)
+        assert len(found) > 0.98 * len(wanted)
     assert tiny_run.sql("select distinct year from out_pixel__eg_upsampled").to_pydict() == {"year": [YEAR]}
 
 
-def test_nearest_view_gives_the_patch_whose_centroid_is_nearest(tiny_run: TinyRun) -> None:
-    centroids = tiny_run.sql(
-        "select patch_id, lon, lat, embedding from core_eg__patches where year = $year order by patch_id", year=YEAR
-    )
+def test_window_pixels_have_codes_of_the_basis_and_a_pixel_has_one_row_a_method(tiny_run: TinyRun) -> None:
+    kept = tiny_run.sql('select pixel_id from core_aef__pixels where "window" is not null and year = $year', year=YEAR)
+    rows = tiny_run.sql(
+        "select method, count(*) as n, count(distinct pixel_id) as n_pixels, count(embedding_q) as n_codes, "
+        "count(distinct basis_version) as n_versions from out_pixel__eg_upsampled where year = $year group by method",
+        year=YEAR,
+    ).to_pylist()
+    assert {row["method"] for row in rows} == {"bilinear", "mass_preserving"}
+    for row in rows:
+        assert row["n"] == row["n_pixels"]
+        assert 0.98 * kept.num_rows < row["n_codes"] <= kept.num_rows
+        assert row["n_versions"] == 1
+
+
+def test_codes_can_be_decoded_in_plain_sql(tiny_run: TinyRun) -> None:
+    # the first element of the vector: mean + sum over components of code value x scale x loading
+    decoded = tiny_run.sql(
+        "with codes as (select pixel_id, embedding, dequantize(embedding_q) as z from out_pixel__eg_upsampled "
+        "  where year = $year and method = 'bilinear' and embedding is not null and embedding_q is not null) "
+        "select c.pixel_id, any_value(c.embedding[1]) as exact, "
+        "  any_value(b.mean[1]) + sum(c.z[b.component + 1] * b.scale * b.loading[1]) as decoded "
+        "from codes as c cross join out_patch__eg_basis as b where b.year = $year group by c.pixel_id",
+        year=YEAR,
+    ).to_pandas()
+    share = tiny_run.sql("select any_value(explained_share) as share from out_patch__eg_basis").to_pylist()[0]["share"]
+    assert len(decoded) > 20
+    residual = ((decoded.exact - decoded.decoded) ** 2).mean() / decoded.exact.var()
+    assert residual < 3 * (1 - share) + 0.05
+
+
+def holding_row_first(places: pd.DataFrame, lon: float, lat: float) -> int:
+    """The patch that nearest means, by its rule: the nearest row of both lattices whose cell here exists."""
+    found = []
+    for is_secondary, shift in ((False, 0.5), (True, 1.0)):
+        row = round((lat + 90) / ROW_DEG - shift)
+        n = count_columns(row)
+        col = round((lon + 180) / (360 / n) - shift) % n
+        distance = abs(lat - (-90 + (row + shift) * ROW_DEG))
+        lattice = "secondary" if is_secondary else "primary"
+        mine = places[(places.lattice == lattice) & (places.row == row) & (places.col == col)]
+        found.append((distance, int(mine.patch_id.iloc[0]) if len(mine) else -1))
+    return min(found)[1] if min(found)[1] >= 0 else max(found)[1]
+
+
+def test_nearest_view_gives_the_patch_of_the_nearest_row(tiny_run: TinyRun) -> None:
     view = tiny_run.sql(
         "select pixel_id, lon, lat, nearest_patch_id, embedding, method, is_simulated from out_pixel__nearest "
         "where year = $year order by pixel_id",
         year=YEAR,
     )
     assert set(view["method"].to_pylist()) == {"nearest"}
-    ids = centroids["patch_id"].to_numpy()
-    plon, plat = (np.radians(centroids[name].to_numpy()) for name in ("lon", "lat"))
-    lon, lat = (np.radians(view[name].to_numpy()) for name in ("lon", "lat"))
-    h = np.sin((lat[:, None] - plat) / 2) ** 2
-    h += np.cos(lat)[:, None] * np.cos(plat) * np.sin((lon[:, None] - plon) / 2) ** 2
-    distance = 2 * RADIUS_M * np.arcsin(np.sqrt(h))
-    chosen = np.searchsorted(ids, view["nearest_patch_id"].to_numpy())
-    assert np.array_equal(ids[chosen], view["nearest_patch_id"].to_numpy())
-    excess = distance[np.arange(len(chosen)), chosen] - distance.min(axis=1)
-    assert excess.max() < 0.01  # metres: ties only
-    expected = np.array(centroids["embedding"].to_pylist())
-    assert np.array_equal(np.array(view["embedding"].to_pylist()), expected[chosen])
-    n_stored = tiny_run.sql("select count(*) as n from out_pixel__eg_upsampled").to_pylist()[0]["n"]
+    centroids = tiny_run.sql(
+        "select s.lattice, s.row, s.col, p.patch_id, p.embedding from core_eg__patches p "
+        "join core_grid__patches s using (patch_id) where p.year = $year order by p.patch_id",
+        year=YEAR,
+    )
+    places = centroids.drop(["embedding"]).to_pandas()
+    chosen = np.arange(0, view.num_rows, 37)
+    lon, lat, ids = (view[name].to_numpy()[chosen] for name in ("lon", "lat", "nearest_patch_id"))
+    expected = [holding_row_first(places, *place) for place in zip(lon, lat, strict=True)]
+    known = np.array(expected) >= 0  # else both cells are missing, and the nearest centroid in reach stands in
+    assert known.mean() > 0.95
+    np.testing.assert_array_equal(ids[known].astype(np.int64), np.array(expected)[known])
+    slot = np.searchsorted(places.patch_id.to_numpy(), view["nearest_patch_id"].to_numpy())
+    assert np.array_equal(vectors(view, "embedding"), vectors(centroids, "embedding")[slot])
+    n_stored = tiny_run.sql("select count(distinct pixel_id) as n from out_pixel__eg_upsampled").to_pylist()[0]["n"]
     assert 0 <= n_stored - view.num_rows < 0.02 * n_stored  # only where no patch is within half a diagonal
 
 

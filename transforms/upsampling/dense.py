@@ -282,20 +282,35 @@ def _bounds(nodes: Nodes) -> tuple[float, float, float, float]:
     return float(nodes.u.min()), float(nodes.u.max()), float(nodes.v.min()), float(nodes.v.max())
 
 
-def _check_inside(rows: RowLattice, nodes: Nodes, grid: PixelGrid) -> None:
-    if not len(rows.patch):
-        raise ShapeError("patches", 0, "at least 1", "Is the area covered in this year?")
+def meets_patches(rows: RowLattice, grid: PixelGrid, rows_epsg: int | None = None) -> bool:
+    """Tell whether a window comes within one pitch of the box that holds all patches.
+
+    Args:
+        rows: the lattice.
+        grid: the window.
+        rows_epsg: CRS of lattices in metres; that of the grid if not given.
+    """
+    return len(rows.patch) > 0 and _meets(rows, window_nodes(rows, grid, rows_epsg))
+
+
+def _meets(rows: RowLattice, nodes: Nodes) -> bool:
     margin_u, margin_v = float(rows.row_pitch_u.max()), rows.pitch_v
     west, east, south, north = _bounds(nodes)
     low, high = float(rows.u.min()) - margin_u, float(rows.u.max()) + margin_u
-    turns = (-nodes.turn, 0.0, nodes.turn)
-    meets_u = any(west + turn <= high and east + turn >= low for turn in turns)
-    if meets_u and south <= rows.row_v.max() + margin_v and north >= rows.row_v.min() - margin_v:
+    meets_u = any(west + turn <= high and east + turn >= low for turn in (-nodes.turn, 0.0, nodes.turn))
+    return bool(meets_u and south <= rows.row_v.max() + margin_v and north >= rows.row_v.min() - margin_v)
+
+
+def _check_inside(rows: RowLattice, nodes: Nodes, grid: PixelGrid) -> None:
+    if not len(rows.patch):
+        raise ShapeError("patches", 0, "at least 1", "Is the area covered in this year?")
+    if _meets(rows, nodes):
         return
+    west, east, south, north = _bounds(nodes)
     raise ShapeError(
         f"window of EPSG:{grid.epsg} at ({grid.affine.c}, {grid.affine.f}) m",
         f"u {west:.6f} to {east:.6f}, v {south:.6f} to {north:.6f}",
-        f"a window that meets the patches, u {low:.6f} to {high:.6f}, "
+        f"a window that meets the patches, u {rows.u.min():.6f} to {rows.u.max():.6f}, "
         f"v {rows.row_v.min():.6f} to {rows.row_v.max():.6f}",
         "Is it of the right zone, and is rows_epsg right?",
     )
