@@ -45,7 +45,7 @@ from warehouse.writer import row_group_rows
 
 PIXEL_ROW_GROUPS = (1_024, 4_096, 16_384, 65_536, 262_144)
 PATCH_ROW_GROUPS = (1_024, 2_048, 4_096, 16_384, 65_536)
-ACTIONS = ("write", "scan", "box", "cell", "sql")
+ACTIONS = ("write", "scan", "box", "cell", "places", "sql")
 
 
 def measure_layouts(
@@ -67,8 +67,9 @@ def measure_layouts(
                 "size_share": round(vector_bytes(paths[layout.name], layout.columns.column_names) / plain_bytes, 3),
                 "write_gb_s": rate(plain_bytes / 1e9, found["write"]),
                 "scan_gb_s": rate(plain_bytes / 1e9, found["scan"]),
-                "box_ms": milliseconds(found["box"]),
-                "cell_ms": milliseconds(found["cell"]),
+                "box_ms": milliseconds(found["box"], N_PROBES),
+                "cell_ms": milliseconds(found["cell"], N_PROBES),
+                "places_ms": milliseconds(found["places"], 1),
                 "sql_mrows_s": rate(len(ground.vectors) / 1e6, found["sql"]),
             }
         )
@@ -100,6 +101,9 @@ def list_cases(
     }
     if layout.is_open:
         cases |= {"box": lambda: fetch(boxes), "cell": lambda: fetch(cells)}
+        # what a read that asks for no vector pays for small row groups
+        places = f"select sum(lon), sum(lat), max({cell_column}) from '{path}'"
+        cases["places"] = lambda: connection.execute(places).fetchall()
         if layout.sql:
             cases["sql"] = lambda: connection.execute(f"select max({layout.sql}) from '{path}'").fetchall()
     return {f"{layout.name}/{action}": case for action, case in cases.items()}
@@ -117,9 +121,9 @@ def rate(amount: float, seconds: float | None) -> float | None:
     return None if seconds is None else round(amount / seconds, 3)
 
 
-def milliseconds(seconds: float | None) -> float | None:
-    """Give the milliseconds of one of the probes that were timed together."""
-    return None if seconds is None else round(1e3 * seconds / N_PROBES, 2)
+def milliseconds(seconds: float | None, n: int) -> float | None:
+    """Give the milliseconds of one of `n` reads that were timed together."""
+    return None if seconds is None else round(1e3 * seconds / n, 2)
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
