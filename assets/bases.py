@@ -1,8 +1,8 @@
 """`out_patch__{product}_basis` and `out_pixel__{product}_codebook`: what is fitted for maps and search, once a year.
 
 Source: `core_{product}__patches` and the sampled pixels of `core_{product}__pixels`, all shards of one year. Grain:
-component of the basis, centre of a codebook. Both have a version, and what is stored in them carries it. Neither serves
-evidence: an evaluation fits its own inside each training fold.
+component of the basis, centre of a codebook. Both have a version; rows of codes and of pooled vectors carry it. Neither
+serves evidence: an evaluation fits its own inside each training fold.
 """
 
 import dagster as dg
@@ -13,9 +13,8 @@ from orchestration.results import Stopwatch, describe_written
 from transforms.codebook_rows import codebook_table
 from transforms.pooling.codebook import fit_codebook
 from transforms.upsampled_rows import basis_rows
-from transforms.upsampling.basis import fit_basis, reduction_loss
 from warehouse.derived_schemas import fitted_columns
-from warehouse.fields import read_patch_field, read_pixel_vectors
+from warehouse.fields import sample_patch_vectors, sample_pixel_vectors
 from warehouse.layout import PartitionKey
 from warehouse.products import Product
 from warehouse.store import Warehouse
@@ -23,22 +22,23 @@ from warehouse.writer import WrittenPartition
 
 #: Of the draws that bases are fitted on: one basis for one set of patches.
 _SEED = 0
+#: Vectors that are drawn from all shards together; more change nothing that a map shows.
+_SAMPLE = 50_000
 
 
 def write_basis(warehouse: Warehouse, patches: Product, key: PartitionKey) -> WrittenPartition:
-    """Fit and write the basis of one year, with what is lost by it."""
-    field = read_patch_field(warehouse, patches, key.year)
-    basis = fit_basis(field.vectors, min(warehouse.settings.upsample.basis_dims, patches.dims), seed=_SEED)
-    rows = basis_rows(basis, reduction_loss(field.vectors, basis), is_simulated=field.is_simulated)
+    """Fit and write the basis of one year, with what is lost by it; no rows where the year has no patch."""
+    vectors, is_simulated = sample_patch_vectors(warehouse, patches, key.year, _SAMPLE, _SEED)
+    width = min(warehouse.settings.upsample.basis_dims, patches.dims)
+    rows = basis_rows(vectors, width, seed=_SEED, is_simulated=is_simulated)
     inputs = [f"core_{patches.name}__patches"]
-    provenance = warehouse.product_provenance(patches, (), is_simulated=field.is_simulated, inputs=inputs)
+    provenance = warehouse.product_provenance(patches, (), is_simulated=is_simulated, inputs=inputs)
     return warehouse.write(f"out_patch__{patches.name}_basis", key, rows, provenance)
 
 
 def write_codebooks(warehouse: Warehouse, pixels: Product, key: PartitionKey) -> WrittenPartition:
     """Fit and write the codebooks of the stored operators that need one."""
-    keys = warehouse.partitions(f"core_{pixels.name}__pixels", year=key.year)
-    _, vectors, _ = read_pixel_vectors(warehouse, pixels, keys, window=False)
+    vectors = sample_pixel_vectors(warehouse, pixels, key.year, _SAMPLE, _SEED)
     size = warehouse.settings.pool.codebook_size
     is_simulated = warehouse.is_simulated(warehouse.read(f"raw_{pixels.name}__index"))
     codebooks = {name: fit_codebook(vectors, size, _SEED) for name in fitted_columns(warehouse.settings.pool)}

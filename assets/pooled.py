@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import dagster as dg
 
-from orchestration.partitions import ALL_SHARDS_OF_YEAR, SHARD_OF_PAIR, YEAR_SHARDS, read_key
+from orchestration.partitions import ALL_SHARDS_OF_YEAR, SHARD_OF_PAIR, YEAR_OF_PAIR, YEAR_SHARDS, read_key
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms.codebook_rows import codebooks_from_table
@@ -48,7 +48,7 @@ def pool_shard(warehouse: Warehouse, product: Product, targets: Product, key: Pa
     parts = pool_places(warehouse, product, key.require_year(), spine, pooled_columns(pool), parameters)
     with warehouse.open(f"out_patch__{product.name}_pooled", key, provenance) as writer:
         for part in _collect(parts):
-            writer.write(pooled_table(spine, part, product.name, is_simulated=is_simulated))
+            writer.write(pooled_table(spine, part, product.name, parameters, is_simulated=is_simulated))
     return writer.written()
 
 
@@ -72,18 +72,21 @@ def _collect(parts: Iterator[PooledPatches]) -> Iterator[PooledPatches]:
         yield concat_pooled(waiting)
 
 
-def build_pooled_asset(product: Product, targets: Product) -> dg.AssetsDefinition:
+def build_pooled_asset(product: Product, targets: Product, *, needs_codebook: bool) -> dg.AssetsDefinition:
     """Declare the pooled table of one pixel product at the patches of another product."""
     table = f"out_patch__{product.name}_pooled"
     # a footprint may hold listed pixels that the next shard owns
     is_listed = product.layout == "pixel_table"
     pixels = dg.AssetDep(f"core_{product.name}__pixels", partition_mapping=ALL_SHARDS_OF_YEAR if is_listed else None)
+    codebook = [dg.AssetDep(f"out_pixel__{product.name}_codebook", partition_mapping=YEAR_OF_PAIR)]
+    codebook = codebook if needs_codebook else []
 
     @dg.asset(
         name=table,
         deps=[
             pixels,
             dg.AssetDep("core_grid__patches", partition_mapping=SHARD_OF_PAIR),
+            *codebook,
         ],
         partitions_def=YEAR_SHARDS,
         group_name="5_derived",

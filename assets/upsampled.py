@@ -25,15 +25,16 @@ _PIXELS_AT_ONCE = 50_000
 def upsample_shard(warehouse: Warehouse, patches: Product, pixels: Product, key: PartitionKey) -> WrittenPartition:
     """Upsample the patches of one year to the kept pixels of one shard."""
     shard = warehouse.owner_rule(str(key.shard)).shard
-    field = read_patch_field(warehouse, patches, key.year, shard.bbox)
-    basis = read_basis(warehouse, patches, key.require_year())
-    rows = UpsampledRows(field, stored_methods(warehouse.settings.upsample.operators), basis, patches.name)
+    methods = stored_methods(warehouse.settings.upsample.operators)
+    field = read_patch_field(warehouse, patches, key.year, shard.bbox, methods)
     inputs = [f"core_{patches.name}__patches", f"out_patch__{patches.name}_basis", f"core_{pixels.name}__pixels"]
     provenance = warehouse.derived_provenance(inputs, is_simulated=field.is_simulated)
     with warehouse.open(f"out_pixel__{patches.name}_upsampled", key, provenance) as writer:
-        for part in read_kept_pixels(warehouse, pixels, key).parts(_PIXELS_AT_ONCE):
-            for table in rows.tables(part.places, part.in_sample, part.window):
-                writer.write(table)
+        if len(field.places):
+            rows = UpsampledRows(field, methods, read_basis(warehouse, patches, key.require_year()), patches.name)
+            for part in read_kept_pixels(warehouse, pixels, key).parts(_PIXELS_AT_ONCE):
+                for table in rows.tables(part.places, part.in_sample, part.window):
+                    writer.write(table)
     return writer.written()
 
 

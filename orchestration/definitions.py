@@ -73,7 +73,7 @@ def build_assets(warehouse: Warehouse) -> list[dg.AssetsDefinition]:
         if warehouse.pools:
             if warehouse.needs_codebook:
                 assets.append(build_codebook_asset(pixels))
-            derived.append(build_pooled_asset(pixels, patches))
+            derived.append(build_pooled_asset(pixels, patches, needs_codebook=warehouse.needs_codebook))
         if warehouse.asks("T5"):
             assets.append(build_basis_asset(patches))
             derived.append(build_upsampled_asset(patches, pixels))

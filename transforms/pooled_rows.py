@@ -229,15 +229,23 @@ def _places_in(spine: PatchPlaces, patch: Int64Array, lon: Float64Array, lat: Fl
     return at
 
 
-def pooled_table(spine: PatchPlaces, pooled: PooledPatches, product: str, *, is_simulated: bool) -> pa.Table:
+def pooled_table(
+    spine: PatchPlaces, pooled: PooledPatches, product: str, parameters: PoolingParameters, *, is_simulated: bool
+) -> pa.Table:
     """Give the rows of `out_patch__{product}_pooled` of those patches of a spine that `pooled.index` names.
 
-    Patches without enough valid pixels have NaN vectors.
+    Patches without enough valid pixels have NaN vectors. Columns of fitted operators bring the version of their
+    codebook along: vectors of two versions must not be compared.
     """
     places = spine.take(pooled.index)
     count = len(places)
     columns = {
         name: pa.array(values) if values.ndim == 1 else vector_array(values) for name, values in pooled.columns.items()
+    }
+    versions = {
+        f"{name}_version": pa.array([parameters.codebooks[name].version] * count, pa.string())
+        for name in pooled.columns
+        if name in parameters.codebooks
     }
     return pa.table(
         {
@@ -248,6 +256,7 @@ def pooled_table(spine: PatchPlaces, pooled: PooledPatches, product: str, *, is_
             "n_pixels": pa.array(pooled.n_pixels, pa.int32()),
             "valid_fraction": pa.array(pooled.valid_fraction, pa.float32()),
             **columns,
+            **versions,
             "is_simulated": np.full(count, is_simulated),
         }
     )

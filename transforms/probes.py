@@ -60,6 +60,10 @@ class Probe(Protocol):
         """Give class probabilities, float32 (n, k), rows sum to 1; 0 for classes unseen in training."""
         ...
 
+    def class_scores(self, X: npt.ArrayLike) -> tuple[FloatArray, IdArray]:
+        """Give scores (n, s) that are affine in the features, the largest that of the predicted class; and s ids."""
+        ...
+
 
 class MajorityProbe:
     """Predict the training frequencies of the classes, whatever the features: the control of controls.
@@ -111,6 +115,13 @@ class MajorityProbe:
         if self._frequencies is None:
             raise NotFittedError("majority")
         return np.tile(self._frequencies, (len(np.asarray(X)), 1))
+
+    def class_scores(self, X: npt.ArrayLike) -> tuple[FloatArray, IdArray]:
+        """Give the training frequencies as scores, float32 (n, k), and all ids; NaN rows give NaN scores."""
+        is_missing = ~np.isfinite(np.asarray(X, np.float32)).all(axis=1)
+        scores = self.predict_proba(X)
+        scores[is_missing] = np.nan
+        return scores, np.arange(self.n_classes, dtype=np.int16)
 
 
 class LogisticProbe:

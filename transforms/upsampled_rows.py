@@ -18,7 +18,7 @@ from transforms.errors import LatticeError
 from transforms.keeping import vector_array
 from transforms.places import PatchPlaces, PixelPlaces
 from transforms.quantization import NODATA
-from transforms.upsampling.basis import Basis, ReductionLoss, basis_table, encode, project
+from transforms.upsampling.basis import Basis, basis_table, encode, fit_basis, project, reduction_loss
 from transforms.upsampling.bilinear import bilinear_weights
 from transforms.upsampling.nearest import nearest_index
 from transforms.upsampling.operators import UPSAMPLERS, Upsampler, find_upsampler
@@ -76,8 +76,21 @@ class PatchField:
         return project_points(pixels.lon, pixels.lat, epsg)
 
 
-def basis_rows(basis: Basis, loss: ReductionLoss, *, is_simulated: bool) -> pa.Table:
-    """Give rows of `out_patch__{product}_basis`: one a component, with the loss of the whole basis on each."""
+def basis_rows(vectors: npt.NDArray[np.float32], k: int, *, seed: int, is_simulated: bool) -> pa.Table:
+    """Fit a basis and give the rows of `out_patch__{product}_basis`: one a component, the loss of the whole on each.
+
+    Args:
+        vectors: float32 (n, dims), a draw of the year's patches; none gives no rows.
+        k: components.
+        seed: of the fit.
+        is_simulated: goes into the column of that name.
+    """
+    if not len(vectors):
+        # a basis of anything has the columns; none of its rows is given
+        anything = np.eye(vectors.shape[1], dtype=np.float32)
+        return basis_rows(anything, k, seed=seed, is_simulated=is_simulated).slice(0, 0)
+    basis = fit_basis(vectors, k, seed=seed)
+    loss = reduction_loss(vectors, basis)
     table = basis_table(basis)
     for name in ("explained_share", "mean_cosine", "worst_cosine", "quantisation_share"):
         table = table.append_column(name, pa.array(np.full(basis.k, getattr(loss, name), np.float32)))
@@ -100,7 +113,7 @@ class UpsampledRows:
     Linear operators go through the basis before they interpolate: k dimensions instead of all.
 
     Args:
-        field: patches of the shard and around it.
+        field: patches of the shard and around it; at least one.
         methods: from `stored_methods`.
         basis: dimensions in which windows are stored.
         product: goes into the `product` column.
@@ -110,11 +123,9 @@ class UpsampledRows:
         self._field = field
         self._basis = basis
         self._product = product
-        self._rows = field.rows() if len(field.places) else None
+        self._rows = field.rows()
         self._full: dict[str, Upsampler] = {}
         self._reduced: dict[str, Upsampler] = {}
-        if self._rows is None:
-            return
         reduced = project(field.vectors, basis)
         for name in methods:
             build = find_upsampler(name).build
@@ -134,7 +145,7 @@ class UpsampledRows:
         Yields:
             Tables with the columns of the schema.
         """
-        if self._rows is None or not len(pixels):
+        if not len(pixels):
             return
         u, v = self._field.coordinates(pixels)
         _, _, support = bilinear_weights(self._rows, u, v)

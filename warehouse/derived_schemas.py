@@ -37,6 +37,7 @@ def pooled_spec(product: Product, settings: PoolSettings) -> TableSpec:
             pa.field("n_pixels", pa.int32()),
             pa.field("valid_fraction", pa.float32()),
             *[pa.field(name, vector_type(width) if width else pa.float32()) for name, width in widths.items()],
+            *[pa.field(f"{name}_version", pa.string()) for name in fitted_columns(settings)],
             SIMULATED,
         ]
     )

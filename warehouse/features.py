@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 
 from transforms.alignment import match_keys, take_or
 from transforms.arms import Arm
+from transforms.errors import IsthmusError, TooFewUnitsError
 from transforms.evaluation import Features, StoredFeatures
 from transforms.evidence_units import UnitKind, Units, plan_from_table, units_from_labels
 from transforms.fold_features import PatchGround, UpsampledInFold
-from transforms.folds import FoldPlan, Scheme
+from transforms.folds import FoldPlan
 from transforms.places import PixelPlaces
 from transforms.pooling.operators import POOLING_OPERATORS
 from transforms.pooling.operators import features as pooled_features
@@ -31,8 +32,21 @@ from warehouse.pooled_in_fold import PooledInFold
 from warehouse.reader import vectors
 from warehouse.store import Warehouse, evaluate_settings
 
+#: Least share of a patch that must carry a label, for its majority or its fractions to mean anything.
+MIN_LABELLED_SHARE = 0.5
+
 FloatMatrix = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.uint64]
+
+
+class MissingOperatorError(IsthmusError):
+    """A stored table has no rows of an operator that the settings name. Permanent until it is written again."""
+
+    def __init__(self, table: str, operator: str) -> None:
+        super().__init__(
+            f"{table}: found no rows of operator '{operator}', expected one per sampled pixel. "
+            "It was added to the settings after the table was written: run again, or materialise the table."
+        )
 
 
 @dataclass(frozen=True)
@@ -97,10 +111,10 @@ class FeatureReader:
         assert product is not None  # the caller asks only with patches
         return read_patch_field(self._warehouse, product, self._year)
 
-    def open(self, arm: Arm, units: Units, scheme: Scheme) -> Features:
-        """Give the features of an arm in a fold scheme."""
+    def open(self, arm: Arm, units: Units, plan: FoldPlan) -> Features:
+        """Give the features of an arm, under the folds of its units."""
         if arm.family in ("upsampled", "guided") and UPSAMPLERS[str(arm.operator)].is_fitted:
-            return self._upsampled_in_fold(arm, units, scheme)
+            return self._upsampled_in_fold(arm, units, plan)
         if arm.family == "pooled" and POOLING_OPERATORS[str(arm.operator)].is_fitted:
             return PooledInFold(self._warehouse, self._year, str(arm.operator), units.unit_id)
         return StoredFeatures(self.stored(arm, units))
@@ -167,6 +181,8 @@ class FeatureReader:
         column = "nearest_patch_id" if operator == "nearest" else "embedding"
         rows = self._warehouse.read_many(table, keys, ["pixel_id", "method", column])
         rows = rows.filter((pc.field("method") == stored) & pc.field(column).is_valid())
+        if not rows.num_rows:
+            raise MissingOperatorError(table, operator)
         slot = match_keys(units.unit_id, rows["pixel_id"].to_numpy())
         if operator == "nearest":
             patch = take_or(rows[column].to_numpy(), slot, 0)
@@ -175,13 +191,13 @@ class FeatureReader:
 
     # -- what fitted arms are given -------------------------------------------------------------------------
 
-    def _upsampled_in_fold(self, arm: Arm, units: Units, scheme: Scheme) -> UpsampledInFold:
+    def _upsampled_in_fold(self, arm: Arm, units: Units, plan: FoldPlan) -> UpsampledInFold:
         settings = evaluate_settings(self._warehouse)
         operator = UPSAMPLERS[str(arm.operator)]
         u, v = self.field.coordinates(self._places_of(units.unit_id))
         return UpsampledInFold(
             operator,
-            self.patch_ground(str(arm.operator), scheme),
+            self._patch_ground(str(arm.operator), plan),
             u,
             v,
             units.label,
@@ -190,13 +206,13 @@ class FeatureReader:
             settings.seed,
         )
 
-    def patch_ground(self, operator: str, scheme: Scheme) -> PatchGround:
+    def _patch_ground(self, operator: str, plan: FoldPlan) -> PatchGround:
         """Give the patches of the year, and what the operator learns from."""
         needs = UPSAMPLERS[operator].needs
         ids = self.field.places.patch_id
         guide = self._pooled_columns(("mean",), ids)["mean"].astype(np.float32) if needs == "guide" else None
         fractions = self._fractions(ids) if needs == "fractions" else None
-        return PatchGround(self.field.rows(), self.field.vectors, guide, fractions, self._training_patches(ids, scheme))
+        return PatchGround(self.field.rows(), self.field.vectors, guide, fractions, self._training_patches(plan))
 
     def _places_of(self, pixel_id: Ids) -> PixelPlaces:
         product = self._warehouse.pixel_product
@@ -208,23 +224,42 @@ class FeatureReader:
         settings = evaluate_settings(self._warehouse)
         table = f"core_label_{settings.label}__patches"
         keys = self._warehouse.partitions(table, year=self._warehouse.label(settings.label).years.get(self._year))
-        rows = self._warehouse.read_many(table, keys, ["patch_id", "fractions"])
+        rows = self._warehouse.read_many(table, keys, ["patch_id", "fractions", "valid_share"])
         stored = vectors(rows, "fractions").astype(np.float32)
+        stored[rows["valid_share"].to_numpy() < MIN_LABELLED_SHARE] = np.nan
         return take_or(stored, match_keys(patch_id, rows["patch_id"].to_numpy()), np.nan)
 
-    def _training_patches(self, patch_id: Ids, scheme: Scheme) -> npt.NDArray[np.bool_]:
-        """Tell which patches lie on training ground, by the stored folds: bool (n_folds, p)."""
+    def _training_patches(self, plan: FoldPlan) -> npt.NDArray[np.bool_]:
+        """Tell which patches lie on the training ground of each fold of the pixels: bool (n_folds, p).
+
+        Raises:
+            TooFewUnitsError: folds were given for pixels alone, which says nothing of patches.
+        """
+        places = self.field.places
+        if plan.scheme == "random":  # the diagnostic of leakage: patches are everywhere
+            return np.ones((plan.n_folds, len(places)), bool)
         rows = self._warehouse.read("out_probe__folds", PartitionKey(self._year))
-        here = rows.filter(pc.field("scheme") == scheme)
-        ids, plan = plan_from_table(here.filter(pc.field("unit") == "patch"), scheme)
-        slot = match_keys(patch_id, ids)
-        n_folds = int(pc.max(here["fold"]).as_py() or 0) + 1
-        return np.stack([take_or(_is_training(plan, fold), slot, False) for fold in range(n_folds)])
+        here = rows.filter((pc.field("scheme") == plan.scheme) & (pc.field("unit") == "patch"))
+        if plan.scheme == "given" or not here.num_rows:
+            raise TooFewUnitsError(
+                f"patches in {plan.scheme} folds", here.num_rows, "patches with labels of the same source",
+                "Upsamplers that learn need folds of blocks or regions: change evaluate.schemes, or leave them out.",
+            )  # fmt: skip
+        ids, patches = plan_from_table(here, plan.scheme)
+        slot = match_keys(places.patch_id, ids)
+        masks = [_on_training_ground(patches, plan, fold) for fold in range(plan.n_folds)]
+        return np.stack([take_or(mask, slot, False) for mask in masks])
 
 
-def _is_training(plan: FoldPlan, fold: int) -> npt.NDArray[np.bool_]:
-    in_buffer = plan.in_buffer[:, fold] if fold < plan.n_folds else False
-    return np.asarray((plan.fold >= 0) & (plan.fold != fold) & ~in_buffer, np.bool_)
+def _on_training_ground(patches: FoldPlan, pixels: FoldPlan, fold: int) -> npt.NDArray[np.bool_]:
+    """Tell which patches may be learned from where a fold tests on its pixels; blocks are shared, so are regions."""
+    if pixels.scheme == "region":
+        assert patches.region is not None
+        assert pixels.region is not None
+        tested = np.unique(pixels.region[pixels.fold == fold])
+        return np.asarray((patches.fold >= 0) & ~np.isin(patches.region, tested), np.bool_)
+    in_buffer = patches.in_buffer[:, fold] if fold < patches.n_folds else False
+    return np.asarray((patches.fold >= 0) & (patches.fold != fold) & ~in_buffer, np.bool_)
 
 
 def _column(rows: pa.Table, name: str) -> npt.NDArray[np.generic]:

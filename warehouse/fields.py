@@ -6,7 +6,7 @@ arithmetic on them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -19,6 +19,7 @@ from transforms.quantization import dequantize
 from transforms.shards import Bbox, grow, inside_bbox
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.basis import Basis, basis_from_table
+from transforms.upsampling.operators import find_upsampler
 from warehouse.errors import StoredTableError
 from warehouse.layout import PartitionKey
 from warehouse.products import Product
@@ -40,22 +41,35 @@ def _read_spines(warehouse: Warehouse, shards: list[str]) -> PatchPlaces:
     return places_from_table(warehouse.read_many("core_grid__patches", keys, _PLACE_COLUMNS).select(_PLACE_COLUMNS))
 
 
+def _margin_m(product: Product, operators: Sequence[str]) -> float:
+    """Give how far around a box patches are read: the product's halo, or more where an operator looks farther."""
+    sides = max((find_upsampler(name).margin for name in operators), default=0.0)
+    return max(product.halo_m, sides * (product.patch_m or 0.0))
+
+
 def _overlap(a: Bbox, b: Bbox) -> bool:
     return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
 
 
-def read_patch_field(warehouse: Warehouse, product: Product, year: int | None, bbox: Bbox | None = None) -> PatchField:
+def read_patch_field(
+    warehouse: Warehouse,
+    product: Product,
+    year: int | None,
+    bbox: Bbox | None = None,
+    operators: Sequence[str] = (),
+) -> PatchField:
     """Read the patch vectors of one year, of all shards.
 
     Args:
         warehouse: the warehouse.
         product: a patch product.
         year: the year.
-        bbox: only patches within the product's halo of this box; None = all.
+        bbox: only patches in and around this box; None = all.
+        operators: upsampling operators that must not see where the box ends.
     """
     table = f"core_{product.name}__patches"
     keys = warehouse.partitions(table, year=year)
-    reach = None if bbox is None else grow(bbox, product.halo_m)
+    reach = None if bbox is None else grow(bbox, _margin_m(product, operators))
     if reach is not None:
         near = {shard.key for shard in warehouse.shards() if _overlap(shard.bbox, reach)}
         keys = [key for key in keys if key.shard in near]
@@ -101,6 +115,47 @@ def read_kept_pixels(warehouse: Warehouse, product: Product, key: PartitionKey) 
     places = PixelPlaces(*(rows[name].to_numpy() for name in names))
     in_sample = rows["in_sample"].to_numpy(zero_copy_only=False)
     return KeptPixels(places, in_sample, np.array(rows["window"].to_pylist(), dtype=object))
+
+
+def sample_patch_vectors(
+    warehouse: Warehouse, product: Product, year: int | None, count: int, seed: int
+) -> tuple[npt.NDArray[np.float32], bool]:
+    """Read a uniform draw of each shard's patch vectors, the same number a shard, one shard in memory at a time.
+
+    Returns:
+        (float32 (n, dims), n at most about `count`; True if any is simulated).
+    """
+    table = f"core_{product.name}__patches"
+    keys = warehouse.partitions(table, year=year)
+    rng = np.random.default_rng(seed)
+    drawn, is_simulated = [np.empty((0, product.dims), np.float32)], False
+    for key in keys:
+        rows = warehouse.read(table, key, ["embedding", "is_simulated"])
+        is_simulated = is_simulated or any(rows["is_simulated"].to_pylist())
+        drawn.append(_draw(vectors(rows, "embedding"), count, len(keys), rng))
+    return np.concatenate(drawn), is_simulated
+
+
+def sample_pixel_vectors(
+    warehouse: Warehouse, product: Product, year: int | None, count: int, seed: int
+) -> npt.NDArray[np.float32]:
+    """Read a uniform draw of each shard's sampled pixels, dequantised, as `sample_patch_vectors` reads patches."""
+    keys = warehouse.partitions(f"core_{product.name}__pixels", year=year)
+    rng = np.random.default_rng(seed)
+    drawn = [np.empty((0, product.dims), np.float32)]
+    for key in keys:
+        _, values, _ = read_pixel_vectors(warehouse, product, [key], window=False)
+        drawn.append(_draw(values, count, len(keys), rng))
+    return np.concatenate(drawn)
+
+
+def _draw(
+    values: npt.NDArray[np.float32], count: int, n_shards: int, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    share = -(-count // n_shards)
+    if len(values) <= share:
+        return values
+    return values[np.sort(rng.choice(len(values), share, replace=False))]
 
 
 def read_basis(warehouse: Warehouse, product: Product, year: int) -> Basis:

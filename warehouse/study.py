@@ -6,6 +6,7 @@ Belongs here: cell identity, running cells on stored features. Does not: contras
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -19,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.alignment import match_keys
-from transforms.arms import ARMS, CLAIMS, Task, list_arms
+from transforms.arms import ARMS, CLAIMS, Arm, Task, list_arms
+from transforms.errors import IsthmusError
 from transforms.evaluation import (
     CellOutcome,
     ProbeSettings,
@@ -41,15 +43,13 @@ from transforms.evidence_units import (
 from transforms.folds import FoldPlan, Scheme
 from transforms.upsampling.operators import UPSAMPLERS
 from warehouse.contrasts import diagnostic_note
-from warehouse.features import FeatureReader, read_labelled_units
+from warehouse.features import MIN_LABELLED_SHARE, FeatureReader, MissingOperatorError, read_labelled_units
 from warehouse.layout import PartitionKey
 from warehouse.provenance import code_version
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
 from warehouse.window_maps import map_cell
 
 UNIT_OF_TASK: dict[Task, UnitKind] = {"T1": "patch", "T5": "pixel"}
-#: Least share of a patch that must carry a label, for its majority to mean anything.
-MIN_LABELLED_SHARE = 0.5
 Report = Callable[[str], None]
 #: Tables that a cell leaves rows in.
 CELL_TABLES = ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions")
@@ -90,12 +90,13 @@ class TaskData:
 def fold_rules(warehouse: Warehouse) -> FoldRules:
     """Give the fold rules; outside diagnostics the buffer is never below what a product's vectors look at.
 
-    That is the model's context, and for patches one side: bilinear interpolation reaches that far, so a nearer
-    training pixel would share a patch vector with a test pixel.
+    That is the model's context, and for patches as far as the upsampling operators reach (one side for bilinear): a
+    nearer training pixel would share a patch vector with a test pixel.
     """
     settings = evaluate_settings(warehouse)
     pair = [p for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
-    reach = [max(product.context_m, product.patch_m or 0.0) for product in pair]
+    sides = max(UPSAMPLERS[name].reach for name in ("bilinear", *warehouse.settings.upsample.operators))
+    reach = [max(product.context_m, sides * (product.patch_m or 0.0)) for product in pair]
     buffer_m = settings.buffer_m if settings.diagnostic else max([settings.buffer_m, *reach])
     return FoldRules(settings.block_edge_m, buffer_m, settings.n_folds, settings.seed)
 
@@ -103,7 +104,8 @@ def fold_rules(warehouse: Warehouse) -> FoldRules:
 def make_folds(warehouse: Warehouse, year: int) -> pa.Table:
     """Plan the folds of all labelled patches and sampled pixels of a year, blocks shared by both."""
     settings = evaluate_settings(warehouse)
-    kinds = _fold_kinds(warehouse)
+    # both grains whatever the tasks: blocks must not be dealt otherwise because another question is asked too
+    kinds: tuple[UnitKind, ...] = ("patch", "pixel")
     found = {kind: read_labelled_units(warehouse, kind, settings.label, year) for kind in kinds}
     labelled = {kind: item for kind, item in found.items() if item is not None and len(item.units)}
     plans = plan_schemes([item.units for item in labelled.values()], settings.schemes, fold_rules(warehouse))
@@ -114,15 +116,6 @@ def make_folds(warehouse: Warehouse, year: int) -> pa.Table:
     if not tables:
         return warehouse.specs["out_probe__folds"].schema.empty_table()
     return pa.concat_tables(tables)
-
-
-def _fold_kinds(warehouse: Warehouse) -> list[UnitKind]:
-    """List the kinds of unit that need folds: those of the tasks, and patches where upsamplers are fitted on them."""
-    settings = evaluate_settings(warehouse)
-    kinds = {UNIT_OF_TASK[task] for task in settings.tasks}
-    if "T5" in settings.tasks and any(UPSAMPLERS[name].is_fitted for name in warehouse.settings.upsample.operators):
-        kinds.add("patch")
-    return sorted(kinds)
 
 
 def list_cells(warehouse: Warehouse) -> list[Cell]:
@@ -172,7 +165,9 @@ def load_task(warehouse: Warehouse, task: Task, year: int) -> TaskData | None:
     reader = FeatureReader(warehouse, year)
     covered = np.ones(len(units), bool)
     for arm in dict.fromkeys(cell.arm for cell in list_cells(warehouse) if cell.task == task):
-        covered &= reader.is_covered(ARMS[arm], units)
+        # an arm without stored rows fails in its own cell, with the reason; it must not take the units of the others
+        with contextlib.suppress(MissingOperatorError):
+            covered &= reader.is_covered(ARMS[arm], units)
     return TaskData(
         take_units(units, np.flatnonzero(covered)),
         reader,
@@ -204,21 +199,39 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
         data = load_task(warehouse, task, year)
         for cell in [cell for cell in list_cells(warehouse) if cell.task == task]:
             watch = time.perf_counter()
-            plan = _plan_of(folds, cell, data.units) if data is not None else None
-            outcome = _run(warehouse, cell, data, plan)
-            seconds = time.perf_counter() - watch
-            tables = _cell_tables(warehouse, year, cell, data, plan, outcome, seconds)
+            problem, tables = _run_cell(warehouse, year, cell, data, folds)
             key = cell_key(warehouse, year, cell)
             for table, rows in tables.items():
                 keys[table].add(key)
                 inputs = ["out_probe__folds"]
                 provenance = warehouse.derived_provenance(inputs, is_simulated=data is not None and data.is_simulated)
                 written[table] = written.get(table, 0) + warehouse.write_cell(table, year, key, rows, provenance).rows
-            report(f"{cell.task} {cell.scheme} {cell.arm}: {outcome.problem or 'ok'} ({seconds:.1f} s)")
+            report(f"{cell.task} {cell.scheme} {cell.arm}: {problem or 'ok'} ({time.perf_counter() - watch:.1f} s)")
     # and after the last: a cell that fails now has scores of an earlier run
     for table in CELL_TABLES:
         warehouse.drop_cells(table, year, keep=keys[table])
     return written
+
+
+def _run_cell(
+    warehouse: Warehouse, year: int, cell: Cell, data: TaskData | None, folds: pa.Table
+) -> tuple[str, dict[str, pa.Table]]:
+    """Run one cell and make its rows; an arm that cannot be run leaves a row with its reason, and the others alone.
+
+    Returns:
+        (why it failed or an empty text, rows by table).
+    """
+    watch = time.perf_counter()
+    plan: FoldPlan | None = None
+    try:
+        plan = _plan_of(folds, cell, data.units) if data is not None else None
+        outcome = _run(warehouse, cell, data, plan)
+        seconds = time.perf_counter() - watch
+        return outcome.problem, _cell_tables(warehouse, year, cell, data, plan, outcome, seconds)
+    except IsthmusError as error:
+        outcome = CellOutcome((), str(error))
+        seconds = time.perf_counter() - watch
+        return outcome.problem, _cell_tables(warehouse, year, cell, data, plan, outcome, seconds)
 
 
 def _run(warehouse: Warehouse, cell: Cell, data: TaskData | None, plan: FoldPlan | None) -> CellOutcome:
@@ -228,7 +241,7 @@ def _run(warehouse: Warehouse, cell: Cell, data: TaskData | None, plan: FoldPlan
     probe = ProbeSettings(settings.c_grid, settings.max_train_units, settings.seed, warehouse.settings.limits.threads)
     n_classes = len(warehouse.label(settings.label).classes)
     arm = ARMS[cell.arm]
-    features = data.reader.open(arm, data.units, cell.scheme)
+    features = data.reader.open(arm, data.units, plan)
     return run_cell(features, data.units.label, plan, arm.probe, n_classes, probe)
 
 
@@ -285,7 +298,7 @@ def _shared_columns(
         "arm_family": arm.family,
         "source_product": product.name if product is not None else None,
         "dims": outcome.folds[0].dims if outcome.folds else None,
-        "bytes_per_km2": product.bytes_per_km2 if product is not None else None,
+        "bytes_per_km2": _bytes_per_km2(warehouse, arm),
         "uses_guide": arm.family == "guided",
         "fitted_in_fold": True,
         "probe": arm.probe,
@@ -301,6 +314,14 @@ def _shared_columns(
         "status": "diagnostic" if diagnostic_note(settings, cell.scheme) else "ok",
         "is_simulated": data.is_simulated if data is not None else any_simulated(warehouse),
     }
+
+
+def _bytes_per_km2(warehouse: Warehouse, arm: Arm) -> float | None:
+    """Give the bytes of the products that an arm reads: a guided arm needs both."""
+    patches, pixels = warehouse.patch_product, warehouse.pixel_product
+    read = {"patches": [patches], "pixels": [pixels], "none": []}[arm.side]
+    read += [pixels] if arm.family == "guided" else []
+    return sum(product.bytes_per_km2 for product in read if product is not None) if read else None
 
 
 def _plan_of(folds: pa.Table, cell: Cell, units: Units) -> FoldPlan:

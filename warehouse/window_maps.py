@@ -25,7 +25,6 @@ from transforms.evidence_units import UnitKind, Units, fold_of_blocks, take_unit
 from transforms.folds import FoldPlan
 from transforms.pictures import fit_picture
 from transforms.places import PixelPlaces, project_each
-from transforms.probes import LogisticProbe
 from transforms.shards import inside_bbox
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.operators import UPSAMPLERS, Upsampler
@@ -92,10 +91,12 @@ def _map_patches(
 
 def _map_pixels(
     warehouse: Warehouse, reader: FeatureReader, year: int, arm: Arm, plan: FoldPlan, outcome: CellOutcome
-) -> pa.Table:
+) -> pa.Table | None:
     """Predict every pixel of the windows that some fold holds out."""
     settings = evaluate_settings(warehouse)
     places, windows, native = reader.window_pixels()
+    if not len(places):
+        return None
     fold_by_block = fold_of_blocks(plan)
     blocks = assign_blocks(places.lon, places.lat, settings.block_edge_m)
     folds = np.array([fold_by_block.get(int(block), -1) for block in blocks], np.int64)
@@ -147,7 +148,6 @@ class _ReducedFirst:
     v: Float64Array
 
     def predict(self, item: FoldOutcome, mine: IntArray) -> npt.NDArray[np.int16]:
-        assert isinstance(item.probe, LogisticProbe)  # only controls have another probe, and they are not mapped
         scores, classes = item.probe.class_scores(self.field.vectors)
         found = self.build().fit(self.field.rows(), scores).transform(self.u[mine], self.v[mine])
         usable = np.isfinite(found).all(axis=1)

@@ -4,8 +4,9 @@ Belongs here: the grid of a window, the GeoTIFF that comes out. Does not: dense 
 (`transforms/upsampling/dense.py`), the windows that a run keeps (`assets/upsampled.py`).
 
 Without `full`, a pixel is int8 in the stored basis of the year, as native AlphaEarth pixels are int8: 64 bands, nodata
--128, the same signed-square code. The basis and its version are in the file's tags. The file is written beside its
-target and renamed.
+-128. Its tags hold the version of the basis and the scale of each component: a code v of a band means
+scale x sign(v) (v / 127.5)^2, and `out_patch__{product}_basis` turns such values into vectors. The file is written
+beside its target and renamed.
 """
 
 from __future__ import annotations
@@ -38,17 +39,19 @@ from warehouse.store import Warehouse
 
 Progress = Callable[[float, str], None]
 
-#: Image rows written at once, a row of the file's tiles; bounds memory whatever the window.
-_STRIP_ROWS = 256
+#: Edge of the file's tiles, and image rows written at once where they fit.
+_TILE_PX = 256
+#: Bytes of the strip that is held at once; a strip of a wide float window has fewer rows.
+_STRIP_BYTES = 256 * 2**20
 #: Largest window edge: an error in the box would else fill the disk.
 _MAX_SIDE_PX = 65_536
 
 
 class LearningOperatorError(IsthmusError):
-    """An operator learns from labels or a guide, which a map without an evaluation does not have. Permanent."""
+    """An operator learns from data, and a map without an evaluation has no training fold. Permanent."""
 
     def __init__(self, name: str, needs: str) -> None:
-        usable = [entry.name for entry in UPSAMPLERS.values() if entry.needs in ("nothing", "patches")]
+        usable = [entry.name for entry in UPSAMPLERS.values() if not entry.is_fitted]
         super().__init__(
             f"upsampling operator: found '{name}', which learns from {needs} inside a training fold, expected one of "
             f"{', '.join(usable)}. Its maps are in the report of an evaluation."
@@ -113,12 +116,12 @@ def upsample_to_raster(warehouse: Warehouse, request: WindowRequest, progress: P
 
     Raises:
         SourceMissingError: no patch product, or no patches of that year near the window.
-        LearningOperatorError: the operator learns from labels or a guide.
+        LearningOperatorError: the operator learns from labels, fractions, a guide or the patches of a fold.
         UnknownUpsamplerError: no operator has this name.
         ShapeError: the box or the pitch makes no window, or one that is too large.
     """
     entry = find_upsampler(request.operator)
-    if entry.needs not in ("nothing", "patches"):
+    if entry.is_fitted:
         raise LearningOperatorError(entry.name, entry.needs)
     product = _patch_product(warehouse)
     grid = window_grid(request.bbox, request.pixel_m)
@@ -174,6 +177,7 @@ class _Strips:
         self.dtype = "float32" if basis is None else "int8"
         self.nodata = float("nan") if basis is None else NODATA
         self.version = "" if basis is None else basis.version
+        self.scale: list[float] = [] if basis is None else basis.scale.tolist()
 
     def read(self, grid: PixelGrid) -> np.ndarray:
         """Give (bands, height, width); nodata all over where no patch is near."""
@@ -205,12 +209,12 @@ def _write(path: Path, grid: PixelGrid, source: _Strips, tags: dict[str, str], p
     profile: dict[str, Any] = {
         "driver": "GTiff", "width": grid.width, "height": grid.height, "count": source.bands, "dtype": source.dtype,
         "crs": f"EPSG:{grid.epsg}", "transform": grid.affine, "nodata": source.nodata, "compress": "zstd",
-        "tiled": True, "blockxsize": _STRIP_ROWS, "blockysize": _STRIP_ROWS, "interleave": "band",
+        "tiled": True, "blockxsize": _TILE_PX, "blockysize": _strip_rows(grid, source), "interleave": "band",
         "bigtiff": "if_safer",
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.update_tags(**tags)
-        for strip, window in _cut_strips(grid):
+        for strip, window in _cut_strips(grid, _strip_rows(grid, source)):
             values = source.read(strip)
             missing += source.missing(values)
             dataset.write(values, window=window)
@@ -218,9 +222,15 @@ def _write(path: Path, grid: PixelGrid, source: _Strips, tags: dict[str, str], p
     return missing
 
 
-def _cut_strips(grid: PixelGrid) -> Iterator[tuple[PixelGrid, Window]]:
-    for start in range(0, grid.height, _STRIP_ROWS):
-        height = min(_STRIP_ROWS, grid.height - start)
+def _strip_rows(grid: PixelGrid, source: _Strips) -> int:
+    """Give the image rows of a strip: a multiple of 16, as tiles of a TIFF must have."""
+    row_bytes = grid.width * source.bands * np.dtype(source.dtype).itemsize
+    return int(np.clip(_STRIP_BYTES // row_bytes // 16 * 16, 16, _TILE_PX))
+
+
+def _cut_strips(grid: PixelGrid, rows: int) -> Iterator[tuple[PixelGrid, Window]]:
+    for start in range(0, grid.height, rows):
+        height = min(rows, grid.height - start)
         moved = grid.affine @ Affine.translation(0, start)
         yield PixelGrid(grid.epsg, moved, height, grid.width), Window(0, start, grid.width, height)
 
@@ -230,7 +240,7 @@ def _tags(
 ) -> dict[str, str]:
     inputs = [f"core_{product.name}__patches"]
     provenance = warehouse.product_provenance(product, (), is_simulated=field.is_simulated, inputs=inputs)
-    coded = "signed square: x = sign(v) (v / 127.5)^2" if source.version else "none"
+    coded = "x = scale * sign(v) * (v / 127.5)^2" if source.version else "none"
     return {
         "PRODUCT": provenance.product,
         "RELEASE": provenance.release,
@@ -239,7 +249,9 @@ def _tags(
         "IS_SIMULATED": str(field.is_simulated).lower(),
         "YEAR": str(request.year),
         "OPERATOR": request.operator,
+        "BASIS_TABLE": f"out_patch__{product.name}_basis" if source.version else "",
         "BASIS_VERSION": source.version,
+        "BASIS_SCALE": " ".join(f"{scale:.9g}" for scale in source.scale),
         "QUANTISATION": coded,
     }
 
@@ -261,7 +273,7 @@ def _read_field(warehouse: Warehouse, product: Product, request: WindowRequest) 
     stored = sorted({key.year for key in warehouse.partitions(table) if key.year is not None})
     if request.year not in stored:
         raise PartitionMissingError(table, f"{request.year} (stored years: {stored or 'none'})")
-    field = read_patch_field(warehouse, product, request.year, request.bbox)
+    field = read_patch_field(warehouse, product, request.year, request.bbox, (request.operator,))
     if not len(field.places):
         raise SourceMissingError(
             f"window {list(request.bbox)}", f"no patch of {product.title} in or near it", "some",

@@ -3,5 +3,5 @@
 -- inputs: none (a macro)
 create or replace macro dequantize(embedding_q) as list_transform(
     embedding_q,
-    lambda v: case when v = -128 then null else sign(v) * (v / 127.5) ** 2 end
+    lambda v: case when v = -128 then null else v * abs(v::float) / 16256.25 end  -- 127.5^2; twice as fast as powers
 )

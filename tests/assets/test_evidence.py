@@ -252,5 +252,5 @@ def test_cells_of_older_settings_are_removed(copied: Warehouse, monkeypatch: pyt
     for table in ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions"):
         after = {path.name for path in (copied.root / table).rglob("cell-*.parquet")}
         assert not after & before
-        # T1 alone; controls are not mapped, and here every arm is a quick one of them
-        assert len(after) == (0 if table == "out_probe__predictions" else 8)
+        # T1 alone, and its two controls are not mapped
+        assert len(after) == (6 if table == "out_probe__predictions" else 8)

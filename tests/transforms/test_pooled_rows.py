@@ -6,6 +6,7 @@ from affine import Affine
 
 from transforms.places import PatchPlaces
 from transforms.pooled_rows import MIN_COVERAGE, RasterPooling, concat_pooled, pool_listed_pixels, pooled_table
+from transforms.pooling.pixels import PoolingParameters
 from transforms.quantization import dequantize
 from transforms.utm import unproject
 from transforms.windows import PixelWindow
@@ -72,7 +73,7 @@ def test_patches_of_all_zones_are_given_as_their_windows_come() -> None:
     whole, joined = at_once.finish(), concat_pooled(parts)
     for name, column in whole.columns.items():
         np.testing.assert_array_equal(joined.columns[name], column, err_msg=name)
-    table = pooled_table(spine, parts[1], "aef", is_simulated=True)
+    table = pooled_table(spine, parts[1], "aef", PoolingParameters(), is_simulated=True)
     assert table["patch_id"].to_pylist() == [100]
 
 
@@ -81,7 +82,7 @@ def test_every_operator_of_a_list_becomes_a_column() -> None:
     columns = ("mean", "gem", "percentiles", "pyramid_2x2")
     pooling = RasterPooling(spine, DIMS, columns)
     pooling.add(make_window(32648, 1))
-    table = pooled_table(spine, pooling.finish(), "aef", is_simulated=True)
+    table = pooled_table(spine, pooling.finish(), "aef", PoolingParameters(), is_simulated=True)
     x, y = np.meshgrid(*(axis[8:12] for axis in make_window(32648, 1).centers()))
     lon, lat = unproject(x.ravel(), y.ravel(), 32648)
     vectors = pixels_under(make_window(32648, 1), 300_100, 1_399_900)
@@ -109,7 +110,7 @@ def test_footprints_with_less_than_half_their_pixels_have_no_vector(nodata_cols:
     spine = make_spine([300_100], [1_399_900], [32648])  # columns 8 to 11
     pooling = RasterPooling(spine, DIMS)
     pooling.add(make_window(32648, 0, nodata_cols=nodata_cols))
-    table = pooled_table(spine, pooling.finish(), "aef", is_simulated=True)
+    table = pooled_table(spine, pooling.finish(), "aef", PoolingParameters(), is_simulated=True)
     row = table.to_pylist()[0]
     assert row["valid_fraction"] == pytest.approx((12 - nodata_cols) / 4)
     for name in VECTORS:
@@ -141,7 +142,7 @@ def test_a_pixel_in_two_footprints_counts_in_both() -> None:
 def test_footprints_without_pixels_have_no_vector() -> None:
     spine = make_spine([300_020], [1_399_980], [32648])
     pooled = pool_listed_pixels(spine, np.empty(0), np.empty(0), np.empty((0, DIMS), np.float32))
-    table = pooled_table(spine, pooled, "presto", is_simulated=False)
+    table = pooled_table(spine, pooled, "presto", PoolingParameters(), is_simulated=False)
     assert table["n_pixels"].to_pylist() == [0]
     assert np.isnan(table["mean"].to_pylist()[0]).all()
 
@@ -152,8 +153,8 @@ def test_an_empty_spine_gives_an_empty_table_of_the_same_types() -> None:
     assert len(nothing) == 0
     assert RasterPooling(empty, DIMS).boxes() == []
     assert len(pool_listed_pixels(empty, np.empty(0), np.empty(0), np.empty((0, DIMS), np.float32))) == 0
-    table = pooled_table(empty, nothing, "aef", is_simulated=True)
-    other = pooled_table(filled, RasterPooling(filled, DIMS).finish(), "aef", is_simulated=True)
+    table = pooled_table(empty, nothing, "aef", PoolingParameters(), is_simulated=True)
+    other = pooled_table(filled, RasterPooling(filled, DIMS).finish(), "aef", PoolingParameters(), is_simulated=True)
     assert table.num_rows == 0
     assert table.schema == other.schema
 
@@ -163,7 +164,7 @@ def test_rows_name_their_patch_and_product() -> None:
     pooling = RasterPooling(spine, DIMS)
     pooling.add(make_window(32648, 1))
     pooled = pooling.finish()
-    table = pooled_table(spine, pooled, "aef", is_simulated=True)
+    table = pooled_table(spine, pooled, "aef", PoolingParameters(), is_simulated=True)
     assert table["patch_id"].to_pylist() == [100, 101]
     assert table["product"].to_pylist() == ["aef", "aef"]
     assert table["lon"].to_pylist() == spine.lon.tolist()

@@ -188,3 +188,12 @@ def test_class_scores_have_their_largest_at_the_predicted_class_and_are_affine(c
     np.testing.assert_array_equal(ids[scores.argmax(axis=1)], probe.predict(features))
     mixed = (0.25 * features[:100] + 0.75 * features[100:]).astype(np.float32)
     np.testing.assert_allclose(probe.class_scores(mixed)[0], 0.25 * scores[:100] + 0.75 * scores[100:], atol=1e-4)
+
+
+def test_class_scores_of_the_majority_are_its_frequencies_and_missing_rows_stay_missing():
+    probe = MajorityProbe(3).fit(np.zeros((4, 2), np.float32), np.array([0, 2, 2, 2], np.int16))
+    features = np.array([[1, 2], [np.nan, 0]], np.float32)
+    scores, ids = probe.class_scores(features)
+    assert ids.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(scores[0], [0.25, 0, 0.75])
+    assert np.isnan(scores[1]).all()

@@ -7,7 +7,7 @@ import pytest
 from transforms.errors import LatticeError
 from transforms.lattice import enumerate_places
 from transforms.places import PatchPlaces, PixelPlaces, place_lattice
-from transforms.upsampled_rows import PatchField, UpsampledRows, stored_methods
+from transforms.upsampled_rows import PatchField, UpsampledRows, basis_rows, stored_methods
 from transforms.upsampling.basis import decode, fit_basis, reconstruct
 from transforms.upsampling.operators import UPSAMPLERS, UnknownUpsamplerError
 from transforms.utm import mgrs_squares, project, unproject
@@ -49,9 +49,7 @@ def upsample(
     basis_dims: int = 3,
 ) -> pa.Table:
     """Rows of pixels; all sampled and none in a window if not said otherwise."""
-    spare = np.random.default_rng(0).normal(size=(50, field.vectors.shape[1])).astype(np.float32)
-    width = min(basis_dims, field.vectors.shape[1])
-    basis = fit_basis(field.vectors if len(field.vectors) > 1 else spare, width, seed=0)
+    basis = fit_basis(field.vectors, min(basis_dims, field.vectors.shape[1]), seed=0)
     in_sample = np.ones(len(pixels), bool) if in_sample is None else in_sample
     window = np.full(len(pixels), None, dtype=object) if window is None else window
     tables = list(UpsampledRows(field, methods, basis, "eg").tables(pixels, in_sample, window))
@@ -168,11 +166,16 @@ def test_stored_methods_learn_nothing_and_nearest_is_a_view() -> None:
         stored_methods(("bilinar",))
 
 
-@pytest.mark.parametrize(("n_patches", "n_pixels"), [(0, 3), (25, 0), (0, 0)])
-def test_nothing_to_upsample(n_patches: int, n_pixels: int) -> None:
-    places = grid_places().take(np.arange(n_patches))
-    pixels = pixels_at(np.full(n_pixels, 300_000.0), np.full(n_pixels, 1_400_000.0))
-    assert upsample(make_field(places), pixels).num_rows == 0
+def test_no_pixels_no_rows() -> None:
+    assert upsample(make_field(grid_places()), pixels_at(np.empty(0), np.empty(0))).num_rows == 0
+
+
+@pytest.mark.parametrize(("n_vectors", "n_rows"), [(0, 0), (1, 3), (40, 3)])
+def test_a_basis_has_one_row_a_component_and_none_without_vectors(n_vectors: int, n_rows: int) -> None:
+    vectors = np.random.default_rng(0).normal(size=(n_vectors, 6)).astype(np.float32)
+    rows = basis_rows(vectors, 3, seed=0, is_simulated=True)
+    assert rows.num_rows == n_rows
+    assert {"basis_version", "loading", "mean_cosine", "is_simulated"} <= set(rows.column_names)
 
 
 def test_a_field_knows_its_lattice() -> None:

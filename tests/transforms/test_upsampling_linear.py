@@ -181,15 +181,26 @@ class TestDeblending:
         np.testing.assert_allclose(shares, expected)
 
     def test_tiles_with_halo_are_as_one(self):
-        rows, lon, lat = eg_case(half_deg=0.03)
+        rows, lon, lat = eg_case(half_deg=0.06)
         vectors = waves(lon, lat, 2, 250.0, n_dims=2).astype(np.float32)
+        # inside: at the border of the data it counts how far away the mirrored border of a tile is
         points = eg_points(np.random.default_rng(1), 2000, half_deg=0.03)
-        whole = DeblendingUpsampler(tile_side=100).fit(rows, vectors)
-        tiled = DeblendingUpsampler(tile_side=8).fit(rows, vectors)
-        assert whole.plan_.n_tiles == 1 < tiled.plan_.n_tiles
-        gap = np.abs(tiled.transform(*points) - whole.transform(*points))
+        large = DeblendingUpsampler(tile_side=40, halo=20).fit(rows, vectors)
+        small = DeblendingUpsampler(tile_side=8).fit(rows, vectors)
+        assert large.plan_.n_tiles < small.plan_.n_tiles
+        gap = np.abs(small.transform(*points) - large.transform(*points))
         assert gap.max() < 0.05
         assert gap.mean() < 0.003
+
+    def test_a_value_does_not_depend_on_where_the_area_is_cut(self):
+        rows, lon, lat = eg_case(half_deg=0.12)
+        vectors = waves(lon, lat, 2, 250.0, n_dims=2).astype(np.float32)
+        margin = UPSAMPLERS["two_lattice_deblending"].margin * 320.0 / M_PER_DEG
+        points = eg_points(np.random.default_rng(1), 300, half_deg=0.02)
+        near = (np.abs(lat - LAT) < 0.02 + margin) & (np.abs(lon - LON) < (0.02 + margin) * M_PER_DEG / SCALE)
+        assert near.sum() < 0.8 * len(near)
+        cut = DeblendingUpsampler().fit(rows.keep(near), vectors).transform(*points)
+        np.testing.assert_allclose(cut, DeblendingUpsampler().fit(rows, vectors).transform(*points), atol=1e-5)
 
     def test_patches_are_explained(self):
         rows, lon, _ = eg_case()

@@ -63,7 +63,7 @@ class AttentionUpsampler(BaseEstimator):
     nothing is trained, `temperature_` is 0 and the operator is bilinear.
 
     Rules for holes, borders and missing guides: see `neighbours.py`. A NaN guide gives NaN. Deterministic for a
-    seed on one machine.
+    seed on one CPU; a GPU adds in an order of its own.
 
     Args:
         width: of queries and keys, and of the encoder's hidden layer.

@@ -45,7 +45,7 @@ class ConvHeadUpsampler(BaseEstimator):
     """Hidden values of a small convolutional head, trained on labelled points of the training fold.
 
     AdamW on the cross-entropy; a tenth of the points is held out in squares of 4 pitches, and the weights with the
-    lowest loss there are kept. Deterministic for a seed on one machine.
+    lowest loss there are kept. Deterministic for a seed on one CPU.
 
     Args:
         hidden: width of the result.

@@ -57,7 +57,8 @@ class DeblendingUpsampler(BaseEstimator):
         smoothness: weight of the squared Laplacian against the squared residual, lengths in patch sides.
         cells_per_side: cells along the side of a patch.
         tile_side: patches along the side of a tile that is solved at once.
-        halo: patches around a tile that are solved with it.
+        halo: patches around a tile that are solved with it; with 8 an impulse beside a border between tiles stays
+            centred to a metre (with 4 it can be 15 m off).
         min_support: see `bilinear_weights`.
     """
 
@@ -66,7 +67,7 @@ class DeblendingUpsampler(BaseEstimator):
         smoothness: float = 1e-4,
         cells_per_side: int = 4,
         tile_side: int = 16,
-        halo: int = 4,
+        halo: int = 8,
         min_support: float = MIN_SUPPORT,
     ) -> None:
         self.smoothness = smoothness

@@ -240,7 +240,8 @@ def _variogram_pairs(rows: RowLattice, vectors: Float32Array) -> tuple[Float64Ar
             rows.row_pitch_u,
             rows.lattice_start,
             rows.pitch_v,
-            _VARIOGRAM_REACH,
+            # a row that stands just there must not come and go with the last bit of its latitude
+            _VARIOGRAM_REACH - _EDGE,
             around,
         )
         others = around[:found][around[:found] != a]

@@ -72,6 +72,10 @@ class UpsamplingOperator:
             `model` (a trained network).
         reference: where it is described.
         when: when to use it, one sentence.
+        reach: how far a patch can be from a point that it weighs in (by more than a hundredth), in patch sides;
+            training ground keeps this far from test blocks.
+        margin: how far around an area patches must be read so that no value depends on where the area is cut, in
+            patch sides.
     """
 
     name: str
@@ -83,6 +87,8 @@ class UpsamplingOperator:
     cost: Literal["lookup", "linear", "solve", "model"]
     reference: str
     when: str
+    reach: float
+    margin: float
 
     @property
     def is_fitted(self) -> bool:
@@ -109,6 +115,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "lookup",
             "Burrough & McDonnell 1998, ch. 5",
             "The reference of every gain: what a patch vector says of its ground without any crossing.",
+            reach=1,
+            margin=2,
         ),
         UpsamplingOperator(
             "bilinear",
@@ -120,6 +128,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "linear",
             "Press et al. 2007, 3.6.1",
             "The primary arm of question 2: no parameters, no labels, fast enough for maps of a country.",
+            reach=1,
+            margin=2,
         ),
         UpsamplingOperator(
             "bicubic",
@@ -131,6 +141,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "linear",
             "Keys 1981",
             "Smooth fields, pictures: no creases at patch centres; overshoots beside sharp borders.",
+            reach=2,
+            margin=3,
         ),
         UpsamplingOperator(
             "mass_preserving",
@@ -142,6 +154,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "linear",
             "Tobler 1979; van Cittert 1931",
             "Where pooling must give the patch vectors back: areas, totals, fractions. Little dearer than bilinear.",
+            reach=4,
+            margin=5,
         ),
         UpsamplingOperator(
             "two_lattice_deblending",
@@ -153,6 +167,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "solve",
             "Tikhonov 1963; Wahba 1990",
             "Where both lattices are there: it parts what one patch blends, without a guide, labels or a covariance.",
+            reach=4,
+            margin=25,
         ),
         UpsamplingOperator(
             "area_to_point_kriging",
@@ -164,6 +180,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "solve",
             "Kyriakidis 2004; Atkinson 2013",
             "The best unguided linear guess where the field is stationary: long correlation, few sharp borders.",
+            reach=3.5,
+            margin=5,
         ),
         UpsamplingOperator(
             "token_to_block",
@@ -175,6 +193,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "linear",
             "Izenman 1975 (reduced-rank regression)",
             "Where a token may know what lies where in its patch; the baseline that guided operators must beat.",
+            reach=1,
+            margin=2,
         ),
         UpsamplingOperator(
             "conv_head",
@@ -186,6 +206,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "model",
             "Long et al. 2015 (fully convolutional networks)",
             "Where classes depend on what stands around a patch, and there are thousands of labelled points.",
+            reach=2.5,
+            margin=4,
         ),
         UpsamplingOperator(
             "label_proportions",
@@ -197,6 +219,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "linear",
             "Quadrianto et al. 2009; Ardehaly & Culotta 2017",
             "Where class fractions of patches are known and no label of any pixel.",
+            reach=1,
+            margin=2,
         ),
         UpsamplingOperator(
             "joint_bilateral",
@@ -208,6 +232,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "linear",
             "Kopf et al. 2007",
             "Where a pixel product shows edges that patches average away; read it beside guide-only.",
+            reach=2,
+            margin=3,
         ),
         UpsamplingOperator(
             "attention",
@@ -219,6 +245,8 @@ UPSAMPLERS: dict[str, UpsamplingOperator] = {
             "model",
             "Wimmer et al. 2025 (AnyUp); Couairon et al. 2025 (JAFAR)",
             "As joint_bilateral where only parts of the guide matter: it learns which; minutes on a CPU.",
+            reach=2,
+            margin=3,
         ),
     )
 }

@@ -4,8 +4,9 @@ Belongs here: where tiles and cells lie, which patches a tile sees, which cells 
 solved in a tile (`deblending.py`).
 
 Tiles come in bands across rows. A band has its own cell width in units of u, so that cells are square on the sphere
-too. Tiles that no patch is near are left out. A tile keeps its own cells and one ring, so that points between it and
-the next one are interpolated without asking the next.
+too. Bands and tiles are counted from the origin of u and v, not from the patches at hand: wherever an area is cut, a
+piece of ground is in the same tile. Tiles that no patch is near are left out. A tile keeps its own cells and one ring,
+so that points between it and the next one are interpolated without asking the next.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class TilePlan:
     """Where tiles and cells lie.
 
     Attributes:
-        west: u of the western border of all bands.
+        west: float64 (n_bands,), u of the western border of each band.
         south: v of the southern border of the first band.
         cell_u: float64 (n_bands,), width of a cell.
         cell_v: height of a cell.
@@ -60,7 +61,7 @@ class TilePlan:
         cells_per_side: cells along the side of a patch.
     """
 
-    west: float
+    west: Float64Array
     south: float
     cell_u: Float64Array
     cell_v: float
@@ -99,7 +100,7 @@ class TilePlan:
         band = int(np.searchsorted(self.band_start, place, side="right")) - 1
         column = place - int(self.band_start[band])
         v = patch_v(rows)
-        x = (rows.u - self.west) / self.cell_u[band] - column * self.tile_cells + self.halo_cells
+        x = (rows.u - self.west[band]) / self.cell_u[band] - column * self.tile_cells + self.halo_cells
         y = (v - self.south) / self.cell_v - band * self.tile_cells + self.halo_cells
         # on the sphere a footprint north of the middle of its band is a little wider than its cells
         half_x = rows.side_m / (2 * u_scale_m(rows, v) * self.cell_u[band])
@@ -125,7 +126,7 @@ class TilePlan:
             return np.full((len(points_u), 4), -1, np.int32), np.zeros((len(points_u), 4), np.float32)
         y = (points_v - self.south) / self.cell_v
         band = np.clip(y // self.tile_cells, 0, len(self.cell_u) - 1).astype(np.int64)
-        x = (points_u - self.west) / self.cell_u[band]
+        x = (points_u - self.west[band]) / self.cell_u[band]
         n_columns = np.diff(self.band_start)[band]
         column = np.clip(x // self.tile_cells, 0, n_columns - 1).astype(np.int64)
         tile = self.number[self.band_start[band] + column]
@@ -148,12 +149,12 @@ class TilePlan:
 
 
 def plan_tiles(rows: RowLattice, cells_per_side: int, tile_side: int, halo: int) -> TilePlan:
-    """Cut the ground of a lattice into tiles; small areas make one small tile.
+    """Cut the ground of a lattice into tiles.
 
     Args:
         rows: the lattice.
         cells_per_side: cells along the side of a patch.
-        tile_side: largest side of a tile in patches.
+        tile_side: side of a tile in patches.
         halo: patches around a tile that it sees.
 
     Returns:
@@ -170,19 +171,22 @@ def plan_tiles(rows: RowLattice, cells_per_side: int, tile_side: int, halo: int)
     v = patch_v(rows)
     if not len(v):
         empty = np.zeros(0, np.int64)
-        return TilePlan(0.0, 0.0, np.zeros(0), cell_v, np.zeros(1, np.int64), empty, 1, 1, cells_per_side)
+        return TilePlan(np.zeros(0), 0.0, np.zeros(0), cell_v, np.zeros(1, np.int64), empty, 1, 1, cells_per_side)
     # bilinear reaches at most one pitch beyond the outer centroids
     margin_v = max(rows.pitch_v, cells_per_side * cell_v)
     margin_u = max(float(rows.row_pitch_u.max()), float((rows.side_m / u_scale_m(rows, v)).max()))
-    west, south = float(rows.u.min()) - margin_u, float(v.min()) - margin_v
-    width, height = float(rows.u.max()) + margin_u - west, float(v.max()) + margin_v - south
     tile_cells = tile_side * cells_per_side
-    extent = max(height / cell_v, width * float(u_scale_m(rows, v).max()) / cell_m)
-    tile_cells = min(tile_cells, int(np.ceil(extent)))
-    n_bands = int(np.ceil(height / (tile_cells * cell_v)))
-    middle = np.clip(south + (np.arange(n_bands) + 0.5) * tile_cells * cell_v, v.min(), v.max())
-    cell_u = cell_m / u_scale_m(rows, middle)
-    n_columns = np.ceil(width / (tile_cells * cell_u)).astype(np.int64)
+    tile_v = tile_cells * cell_v
+    first = int(np.floor((float(v.min()) - margin_v) / tile_v))
+    n_bands = int(np.ceil((float(v.max()) + margin_v) / tile_v)) - first
+    south = first * tile_v
+    middle = south + (np.arange(n_bands) + 0.5) * tile_v
+    # a band that reaches over a pole has its middle clipped: no lattice has patches there
+    cell_u = cell_m / u_scale_m(rows, np.clip(middle, -89.0, 89.0) if rows.is_geographic else middle)
+    tile_u = tile_cells * cell_u
+    first_column = np.floor((float(rows.u.min()) - margin_u) / tile_u)
+    n_columns = (np.ceil((float(rows.u.max()) + margin_u) / tile_u) - first_column).astype(np.int64)
+    west = first_column * tile_u
     band_start = np.concatenate([[0], np.cumsum(n_columns)])
     is_near = _places_near_patches(rows, west, south, cell_u, cell_v, band_start, tile_cells, margin_u, margin_v)
     number = np.where(is_near, np.cumsum(is_near) - 1, -1)
@@ -191,7 +195,7 @@ def plan_tiles(rows: RowLattice, cells_per_side: int, tile_side: int, halo: int)
 
 def _places_near_patches(
     rows: RowLattice,
-    west: float,
+    west: Float64Array,
     south: float,
     cell_u: Float64Array,
     cell_v: float,
@@ -206,7 +210,7 @@ def _places_near_patches(
     for across in (-margin_v, 0.0, margin_v):
         band = np.clip((v + across - south) // (tile_cells * cell_v), 0, len(cell_u) - 1).astype(np.int64)
         for along in (-margin_u, 0.0, margin_u):
-            column = (rows.u + along - west) // (tile_cells * cell_u[band])
+            column = (rows.u + along - west[band]) // (tile_cells * cell_u[band])
             last = band_start[band + 1] - band_start[band] - 1
             is_near[band_start[band] + np.clip(column, 0, last).astype(np.int64)] = True
     return is_near

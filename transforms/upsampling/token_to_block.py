@@ -8,7 +8,8 @@ place inside the patch, so that a linear probe on it is a linear map of rank at 
 with an offset for each pixel of the block.
 
 Rules: a patch holds the points of its lattice cell (half a pitch to each side). Where patches of two lattices
-hold a point, both count alike; where one is missing, the other counts alone; where no patch holds the point: NaN.
+hold a point, both count alike; where one is missing, the other counts alone; where no cell holds the point (coast,
+corner), the nearest patch does, as if the point lay on its side; where none is near either (`nearest.py`): NaN.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from transforms.errors import ShapeError
 from transforms.upsampling.footprints import holding_cells, patch_v
 from transforms.upsampling.inputs import as_points, as_vectors, is_complete
+from transforms.upsampling.nearest import nearest_index
 from transforms.upsampling.neighbours import iterate_chunks
 from transforms.upsampling.requirements import require_labels
 from transforms.upsampling.rows import RowLattice
@@ -122,7 +124,7 @@ class TokenToBlockUpsampler(BaseEstimator):
             guide: not used.
 
         Returns:
-            float32 (m, (1 + r) p); NaN where no patch holds the point.
+            float32 (m, (1 + r) p); NaN where no patch is near.
         """
         check_is_fitted(self)
         u, v = as_points(points_u, points_v)
@@ -135,13 +137,17 @@ class TokenToBlockUpsampler(BaseEstimator):
 
 
 def _find_cells(rows: RowLattice, u: Float64Array, v: Float64Array) -> tuple[Int32Array, Float32Array, Float32Array]:
-    """Give the patches whose lattice cells hold points, one slot a lattice.
+    """Give the patches whose lattice cells hold points, one slot a lattice; the nearest patch where none does.
 
     Returns:
         (index int32 (m, s), place float32 (m, s, 2) in [0, 1], weight float32 (m, s)); slots without a patch have
         weight 0 and index 0.
     """
     held = holding_cells(rows, u, v)
+    orphan = np.flatnonzero((held < 0).all(axis=1))
+    if len(orphan):
+        held = held.copy()
+        held[orphan, 0] = nearest_index(rows, u[orphan], v[orphan])
     is_held, index = held >= 0, np.maximum(held, 0)
     centre = np.zeros((rows.n_patches, 3))
     centre[rows.patch, 0] = rows.u
