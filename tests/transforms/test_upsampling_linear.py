@@ -180,17 +180,16 @@ class TestDeblending:
         expected = [[0.375, 0.5, 0.125, 0, 0, 0], [0, 0, 0, 0.5, 0.5, 0], [0, 0, 0, 0, 1 / 3, 2 / 3]]
         np.testing.assert_allclose(shares, expected)
 
-    def test_tiles_with_halo_are_as_one(self):
+    @pytest.mark.parametrize("tile_side", [8, 16])
+    def test_a_wider_halo_changes_nothing(self, tile_side):
         rows, lon, lat = eg_case(half_deg=0.06)
         vectors = waves(lon, lat, 2, 250.0, n_dims=2).astype(np.float32)
         # inside: at the border of the data it counts how far away the mirrored border of a tile is
         points = eg_points(np.random.default_rng(1), 2000, half_deg=0.03)
-        large = DeblendingUpsampler(tile_side=40, halo=20).fit(rows, vectors)
-        small = DeblendingUpsampler(tile_side=8).fit(rows, vectors)
-        assert large.plan_.n_tiles < small.plan_.n_tiles
-        gap = np.abs(small.transform(*points) - large.transform(*points))
-        assert gap.max() < 0.05
-        assert gap.mean() < 0.003
+        wide = DeblendingUpsampler(tile_side=tile_side, halo=16).fit(rows, vectors)
+        found = DeblendingUpsampler(tile_side=tile_side).fit(rows, vectors)
+        assert found.plan_.n_tiles > 5
+        np.testing.assert_allclose(found.transform(*points), wide.transform(*points), atol=1e-3)
 
     def test_a_value_does_not_depend_on_where_the_area_is_cut(self):
         rows, lon, lat = eg_case(half_deg=0.12)
