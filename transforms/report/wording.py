@@ -26,6 +26,15 @@ ARM_TITLES = {
     "pixel_coordinates": "coordinates only",
     "pixel_majority": "majority class",
 }
+#: Operators whose names the field spells with capitals.
+_OPERATOR_TITLES = {
+    "gem": "GeM",
+    "vlad": "VLAD",
+    "bow": "bag of words",
+    "median_iqr": "median + IQR",
+    "mean_std": "mean + std",
+    "mean_max": "mean + max",
+}
 _FAMILY_TITLES = {"pooled": "pooled pixels", "upsampled": "upsampled patches", "guided": "guided by pixels"}
 TASK_TITLES = {"T1": "Patch classification (one class per patch)", "T5": "Segmentation (one class per pixel)"}
 METRIC_TITLES = {
@@ -72,7 +81,8 @@ def arm_title(arm: str) -> str:
     entry = ARMS.get(arm)
     if arm in ARM_TITLES or entry is None or entry.operator is None:
         return ARM_TITLES.get(arm, arm.replace("_", " "))
-    return f"{_FAMILY_TITLES[entry.family]}: {entry.operator.replace('_', ' ')}"
+    title = _OPERATOR_TITLES.get(entry.operator, entry.operator.replace("_", " "))
+    return f"{_FAMILY_TITLES[entry.family]}: {title}"
 
 
 def metric_title(metric: str) -> str:
