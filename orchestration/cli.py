@@ -134,7 +134,7 @@ def pool(
     geometries: Annotated[Path, typer.Option("--geometries", "-g", help="Polygons: GeoParquet or GeoJSON, any CRS.")],
     year: Annotated[int, typer.Option(help="Calendar year of the product.")],
     operators: Annotated[
-        str | None, typer.Option(help="Comma-separated pooling operators. Default: those of [pool].")
+        str | None, typer.Option(help="Comma-separated pooling operators. Default: those of the settings.")
     ] = None,
     product: Annotated[str | None, typer.Option(help="Pixel product. Default: compare.pixels of the settings.")] = None,
     config: ConfigOption = _DEMO_CONFIG,
@@ -142,7 +142,7 @@ def pool(
         Path | None, typer.Option("--output", "-o", help="Default: <name>_pooled_<year>.parquet beside the polygons.")
     ] = None,
     min_coverage: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least valid share of a polygon with vectors. Default: [pool].")
+        float | None, typer.Option(min=0, max=1, help="Least valid share of a polygon that gets vectors.")
     ] = None,
     id_column: Annotated[str | None, typer.Option(help="Column to keep. Default: id or fid, if there is one.")] = None,
     as_json: JsonOption = False,

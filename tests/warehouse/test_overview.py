@@ -96,6 +96,21 @@ def test_the_sample_is_the_same_every_time_and_may_be_larger_than_the_table(tiny
     assert np.isnan(nothing.error.cosine_mean)
 
 
+def test_regions_are_the_area_where_there_are_some(tiny: Warehouse, tmp_path: Path) -> None:
+    regions = {"west": (101.98, 12.63, 101.99, 12.64), "east": (102.01, 12.65, 102.02, 12.66)}
+    area = tiny.settings.area.model_copy(update={"bbox": None, "shard_rule": "region", "regions": regions})
+    warehouse = Warehouse(tiny.settings.model_copy(update={"area": area}))
+    summary = preview(warehouse, output=tmp_path / "regions.parquet")
+    rows = pq.ParquetFile(summary.output).read(columns=["lon", "lat"]).to_pylist()
+    inside = [
+        [west <= row["lon"] <= east and south <= row["lat"] <= north for west, south, east, north in regions.values()]
+        for row in rows
+    ]
+    assert 0 < len(rows) < 60
+    assert all(any(one) for one in inside)
+    assert np.any(inside, axis=0).all()
+
+
 def test_averages_of_codes_by_gdal_show_as_a_larger_error(tmp_path: Path) -> None:
     root = seam_tree.write_tree(tmp_path / "aef", overlap_deg=0.0, overviews=True)
     warehouse = Warehouse(load_settings(seam_tree.write_config(tmp_path, root)))
