@@ -1,11 +1,9 @@
-"""`isthmus pool` and `isthmus preview` as typed: output, exit codes, messages."""
+"""`isthmus pool`, `preview` and `upsample` as typed: output, exit codes, messages."""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import geopandas as gpd
@@ -13,28 +11,9 @@ import pytest
 import shapely
 from typer.testing import CliRunner
 
-from orchestration.cli import app, main
-from tests.tiny import clean_environment
-
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Call]:
-    """Call `isthmus ...` in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["isthmus", *map(str, arguments)])
-        capfd.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return code, *capfd.readouterr()
-
-    with clean_environment():
-        yield run
+from orchestration.cli import app
+from tests.conftest import TinyRun
+from tests.orchestration.conftest import Call
 
 
 @pytest.fixture
@@ -119,3 +98,25 @@ def test_help_names_every_option(command: str, options: list[str]) -> None:
     assert result.exit_code == 0
     for option in options:
         assert option in result.output
+
+
+def test_upsample_writes_a_raster_and_prints_what_it_holds(call: Call, tiny_run: TinyRun, tmp_path: Path) -> None:
+    output = tmp_path / "map.tif"
+    code, out, _ = call(
+        "upsample", "--year", 2024, "--bbox", 102.001, 12.635, 102.006, 12.640, "-c", tiny_run.config,
+        "--output", output, "--json",
+    )  # fmt: skip
+    assert code == 0
+    (row,) = json.loads(out)
+    assert row["path"] == str(output)
+    assert (row["bands"], row["epsg"], row["is_simulated"]) == (64, 32648, True)
+    assert output.stat().st_size == row["bytes"]
+
+
+def test_upsample_names_the_nearest_operators(call: Call, tiny_run: TinyRun) -> None:
+    code, out, err = call(
+        "upsample", "--year", 2024, "--bbox", 102.0, 12.63, 102.01, 12.64, "--operator", "bilnear",
+        "-c", tiny_run.config,
+    )  # fmt: skip
+    assert (code, out) == (1, "")
+    assert "Did you mean bilinear" in err
