@@ -1,0 +1,106 @@
+"""What the command line prints: tables, summaries, bars; and its exit codes.
+
+Belongs here: consoles and how rows become text. Does not: commands (`cli.py`, `crossing_commands.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+#: Results go to standard output, everything else to standard error, so that pipes stay clean.
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+#: Width of tables that go to a file or a pipe, where a terminal's 80 columns would break every cell.
+_PIPE_WIDTH = 240
+
+EXIT_FAILED, EXIT_USAGE, EXIT_NO_WAREHOUSE, EXIT_INTERRUPTED = 1, 2, 3, 130
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_CONFIG = ROOT / "examples" / "demo.toml"
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="ISTHMUS_CONFIG", help="Settings file (TOML). Default: the demo's."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON array of row objects and nothing else.")]
+
+
+def open_warehouse(config: Path) -> Any:
+    """Open a warehouse that must exist."""
+    from warehouse.settings import load_settings
+    from warehouse.store import Warehouse
+
+    warehouse = Warehouse(load_settings(config))
+    if not warehouse.root.is_dir():
+        err.print(f"{warehouse.root}: found no warehouse, expected one. Run `isthmus run --config {config}` first.")
+        raise typer.Exit(EXIT_NO_WAREHOUSE)
+    return warehouse
+
+
+def print_summary(summary: Any, as_json: bool) -> None:
+    """Print the fields of a summary and of the records in it, one a line, or as one JSON row."""
+    fields: dict[str, Any] = {}
+    for name in summary.__dataclass_fields__:
+        value = getattr(summary, name)
+        nested = getattr(value, "__dataclass_fields__", {})
+        fields |= {f"{name}_{part}": getattr(value, part) for part in nested} if nested else {name: plain(value)}
+    if as_json:
+        print_rows([fields], as_json)
+        return
+    for name, value in fields.items():  # no table: a path must not be cut to a cell
+        out.print(
+            f"{name:<26} {value:.6g}" if isinstance(value, float) else f"{name:<26} {value}",
+            highlight=False,
+            markup=False,
+        )
+
+
+def print_table(table: Any, as_json: bool) -> None:
+    """Print an Arrow table."""
+    from warehouse.json_rows import json_rows
+
+    print_rows(json_rows(table), as_json, columns=table.column_names)
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool, columns: list[str] | None = None) -> None:
+    """Print rows as a table, or as one JSON array and nothing else."""
+    if as_json:
+        sys.stdout.write(json.dumps(rows, default=str) + "\n")
+        return
+    shown = Table(show_edge=False, pad_edge=False)
+    names = columns or list(rows[0]) if rows or columns else []
+    for name in names:
+        shown.add_column(Text(name), overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(_cell(row.get(name))) for name in names))  # text, or "[red]" would be markup
+    Console(width=None if out.is_terminal else _PIPE_WIDTH).print(shown)
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def plain(value: Any) -> Any:
+    """Turn tuples and paths into what JSON knows."""
+    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+
+
+def make_progress() -> Progress:
+    """Make a bar on standard error that goes when it is done."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+    )
