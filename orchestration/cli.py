@@ -49,7 +49,6 @@ app = typer.Typer(
 )
 world_app = typer.Typer(help="Simulated source trees in the published layout.", no_args_is_help=True)
 app.add_typer(world_app, name="world")
-add_commands(app)
 
 
 @app.command()
@@ -146,6 +145,9 @@ def ui(
     dagster = Path(sys.executable).with_name("dagster")
     command = [str(dagster), "dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]
     raise typer.Exit(subprocess.run(command, check=False, env=os.environ.copy()).returncode)
+
+
+add_commands(app)
 
 
 def main() -> None:
