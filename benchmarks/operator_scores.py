@@ -19,6 +19,16 @@ from warehouse.catalog import run_sql
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
+#: Operator, cost, what it learns from, when to use it, reference.
+Entry = tuple[str, str, str, str, str]
+POOLED: dict[str, Entry] = {
+    f"pooled_{name}": (name, o.cost, "codebook" if o.is_fitted else "nothing", o.when, o.reference)
+    for name, o in POOLING_OPERATORS.items()
+}
+UPSAMPLED: dict[str, Entry] = {
+    f"upsampled_{name}": (name, o.cost, o.needs, o.when, o.reference) for name, o in UPSAMPLERS.items()
+}
+
 QUERY = """
 select m.arm, m.value, m.dims, c.lo, c.hi
 from out_probe__metrics as m
@@ -38,24 +48,21 @@ def read_scores(config: Path, task: Task) -> dict[str, dict[str, float]]:
     return {row["arm"]: row for row in rows}
 
 
-def score_cell(scores: dict[str, dict[str, float]], arm: str) -> str:
-    if arm not in scores:
-        return "-"
-    row = scores[arm]
-    interval = "" if row["lo"] is None else f" ({row['lo']:+.3f} to {row['hi']:+.3f})"
-    return f"{row['value']:.3f}{interval}"
+def print_registry(names: dict[str, Entry], dims: dict[str, int]) -> None:
+    print("| operator | dims | cost | learns from | when to use | reference |")
+    print("|---|---|---|---|---|---|")
+    for arm, (operator, cost, learns, when, reference) in names.items():
+        print(f"| `{operator}` | {dims.get(arm, '-')} | {cost} | {learns} | {when} | {reference} |")
 
 
-def print_table(
-    task: Task, names: dict[str, tuple[str, str, str, str]], simulated: Path | None, real: Path | None
-) -> None:
-    found = [read_scores(path, task) if path is not None else {} for path in (simulated, real)]
-    print("| operator | dims | cost | learns from | simulated | real | when to use | reference |")
-    print("|---|---|---|---|---|---|---|---|")
-    for arm, (operator, cost, learns, text) in names.items():
-        dims = next((str(scores[arm]["dims"]) for scores in found if arm in scores), "-")
-        cells = [score_cell(scores, arm) for scores in found]
-        print(f"| `{operator}` | {dims} | {cost} | {learns} | {cells[0]} | {cells[1]} | {text} |")
+def print_scores(names: dict[str, Entry], native: str, scores: dict[str, dict[str, float]]) -> None:
+    print("| arm | score | minus native, 95 % block interval |")
+    print("|---|---|---|")
+    found = {arm: row for arm, row in scores.items() if arm in names or arm == native}
+    for arm, row in sorted(found.items(), key=lambda item: -item[1]["value"]):
+        name = "native" if arm == native else names[arm][0]
+        interval = "-" if row["lo"] is None else f"{row['lo']:+.3f} to {row['hi']:+.3f}"
+        print(f"| {name} | {row['value']:.3f} | {interval} |")
 
 
 def main() -> None:
@@ -63,19 +70,19 @@ def main() -> None:
     parser.add_argument("--simulated", type=Path, help="settings of a simulated world with every operator")
     parser.add_argument("--real", action="append", default=[], help="Q1=settings or Q2=settings on real data")
     arguments = parser.parse_args()
-    real = dict(item.split("=", 1) for item in arguments.real)
-    pooled = {
-        f"pooled_{name}": (name, o.cost, "codebook" if o.is_fitted else "nothing", f"{o.when} | {o.reference}")
-        for name, o in POOLING_OPERATORS.items()
-    }
-    upsampled = {
-        f"upsampled_{name}": (name, o.cost, o.needs, f"{o.when} | {o.reference}") for name, o in UPSAMPLERS.items()
-    }
-    native = ("native", "-", "-", "The product's own vectors: what the others are compared with. | -")
-    for task, names in (("T1", {"native_patch": native, **pooled}), ("T5", {"native_pixel": native, **upsampled})):
-        path = real.get(CLAIMS[task].question)  # type: ignore[index]  # keys of CLAIMS
-        print(f"\n{CLAIMS[task].question}: {CLAIMS[task].metric}\n")  # type: ignore[index]
-        print_table(task, names, arguments.simulated, Path(path) if path else None)  # type: ignore[arg-type]
+    real = {question: Path(path) for question, path in (item.split("=", 1) for item in arguments.real)}
+    for task, names in (("T1", POOLED), ("T5", UPSAMPLED)):
+        claim = CLAIMS[task]
+        simulated = read_scores(arguments.simulated, task) if arguments.simulated else {}
+        print(f"\n## {claim.question}\n")
+        print_registry(names, {arm: int(row["dims"]) for arm, row in simulated.items()})
+        # never in one table: simulated figures say nothing of the products
+        for title, scores in (
+            ("Simulated", simulated),
+            ("Real", read_scores(real[claim.question], task) if claim.question in real else {}),
+        ):
+            print(f"\n### {claim.question}, {claim.metric}: {title}\n")
+            print_scores(names, claim.reference, scores)
 
 
 if __name__ == "__main__":

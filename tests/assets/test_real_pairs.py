@@ -61,6 +61,9 @@ def overridden(real_data: Path, folder: Path) -> Iterator[None]:
         patch.setenv("ISTHMUS_REAL_DATA", str(real_data.resolve()))
         patch.setenv("ISTHMUS_WAREHOUSE__ROOT", str(folder / "warehouse"))
         patch.setenv("ISTHMUS_DAGSTER__INSTANCE", str(folder / "dagster"))
+        # the examples list every operator; here those with known figures, and one of each kind that is fitted
+        patch.setenv("ISTHMUS_POOL__OPERATORS", '["mean", "stats", "bow"]')
+        patch.setenv("ISTHMUS_UPSAMPLE__OPERATORS", '["nearest", "area_to_point_kriging", "joint_bilateral"]')
         yield
 
 
