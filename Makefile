@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# two operators are trained with torch: the tests need it, the demo does not
+TORCH := $(VENV)/.installed-torch
 MIN_FREE_MB := 6000
 
 .PHONY: help setup demo test check ui clean
 help:
 	@echo "make demo   set up, build the simulated world, run everything, write the report"
-	@echo "make test   set up, run the tests"
+	@echo "make test   set up, with torch, run the tests"
 	@echo "make ui     open Dagster on the demo's history"
 	@echo "make check  ruff, types, import rules, Dagster definitions"
 	@echo "make setup  the set-up alone (.venv, pins of constraints.txt)"
@@ -27,7 +29,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/isthmus demo
 
-test: $(STAMP)
+$(TORCH): $(STAMP)
+	@echo "installing torch ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev,torch]'
+	@touch $(TORCH)
+
+test: $(TORCH)
 	@$(BIN)/python -m pytest -n 2
 
 check: $(STAMP)
