@@ -103,6 +103,7 @@ class FeatureReader:
     def __init__(self, warehouse: Warehouse, year: int) -> None:
         self._warehouse = warehouse
         self._year = year
+        self._last: tuple[tuple[str, bytes], FloatMatrix] | None = None
 
     @cached_property
     def field(self) -> PatchField:
@@ -127,7 +128,16 @@ class FeatureReader:
         return np.asarray(np.isfinite(self.stored(arm, units)).all(axis=1), np.bool_)
 
     def stored(self, arm: Arm, units: Units) -> FloatMatrix:
-        """Give the features of an arm that is not fitted: float32 (n, d), NaN rows where it has no vector."""
+        """Give the features of an arm that is not fitted: float32 (n, d), NaN rows where it has no vector.
+
+        Those of the last arm and units are kept: fold schemes follow each other.
+        """
+        key = (arm.name, units.unit_id.tobytes())
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self._read(arm, units))
+        return self._last[1]
+
+    def _read(self, arm: Arm, units: Units) -> FloatMatrix:
         match arm.family:
             case "native":
                 return self._native_patch(units) if arm.task == "T1" else self.native_pixel(units.unit_id)
@@ -179,8 +189,8 @@ class FeatureReader:
         keys = self._warehouse.partitions(table, year=self._year)
         stored = "bilinear" if operator == "nearest" else operator
         column = "nearest_patch_id" if operator == "nearest" else "embedding"
-        rows = self._warehouse.read_many(table, keys, ["pixel_id", "method", column])
-        rows = rows.filter((pc.field("method") == stored) & pc.field(column).is_valid())
+        rows = self._warehouse.read_many(table, keys, ["pixel_id", column], {"method": stored})
+        rows = rows.filter(pc.field(column).is_valid())
         if not rows.num_rows:
             raise MissingOperatorError(table, operator)
         slot = match_keys(units.unit_id, rows["pixel_id"].to_numpy())

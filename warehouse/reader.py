@@ -6,7 +6,7 @@ Belongs here: finding and reading stored files into Arrow. Does not: SQL (`catal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,13 @@ def list_partitions(root: Path, table: str) -> list[PartitionKey]:
     return sorted((parse_partition(path.relative_to(folder)) for path in folder.glob(f"**/{PART_FILE}")), key=str)
 
 
-def read_partition(root: Path, spec: TableSpec, key: PartitionKey, columns: Sequence[str] | None = None) -> pa.Table:
+def read_partition(
+    root: Path,
+    spec: TableSpec,
+    key: PartitionKey,
+    columns: Sequence[str] | None = None,
+    where: Mapping[str, str] | None = None,
+) -> pa.Table:
     """Read one partition.
 
     Args:
@@ -40,6 +46,7 @@ def read_partition(root: Path, spec: TableSpec, key: PartitionKey, columns: Sequ
         spec: the table.
         key: the partition.
         columns: names to read; None = all declared ones.
+        where: only rows with these texts, by column; row groups that cannot hold them are not read.
 
     Returns:
         Arrow table with the declared columns, in stored order.
@@ -50,13 +57,19 @@ def read_partition(root: Path, spec: TableSpec, key: PartitionKey, columns: Sequ
     path = partition_path(root, spec.name, key)
     if not path.is_file():
         raise PartitionMissingError(spec.name, str(key))
-    return _read_file(path, spec, columns)
+    return _read_file(path, spec, columns, where or {})
 
 
 def read_partitions(
-    root: Path, spec: TableSpec, keys: Iterable[PartitionKey], columns: Sequence[str] | None = None
+    root: Path,
+    spec: TableSpec,
+    keys: Iterable[PartitionKey],
+    columns: Sequence[str] | None = None,
+    where: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """Read partitions into one table, with `year` and `shard` columns where the table is partitioned by them.
+
+    Arguments are those of `read_partition`.
 
     Returns:
         Arrow table; empty (with the right types) where `keys` is empty.
@@ -65,7 +78,7 @@ def read_partitions(
         PartitionMissingError: one of them is not stored.
     """
     names = list(columns) if columns is not None else spec.schema.names
-    tables = [_with_key(read_partition(root, spec, key, names), spec, key) for key in keys]
+    tables = [_with_key(read_partition(root, spec, key, names, where), spec, key) for key in keys]
     if not tables:
         empty = pa.table({name: pa.array([], spec.schema.field(name).type) for name in names})
         return _with_key(empty, spec, PartitionKey(0, ""))
@@ -75,7 +88,7 @@ def read_partitions(
 def read_cells(root: Path, spec: TableSpec, year: int) -> pa.Table:
     """Read all evidence cells of a year (empty where there are none)."""
     files = sorted((root / spec.name / f"year={year}").glob("cell-*.parquet"))
-    tables = [_read_file(path, spec, None) for path in files]
+    tables = [_read_file(path, spec, None, {}) for path in files]
     return pa.concat_tables(tables) if tables else spec.schema.empty_table()
 
 
@@ -101,7 +114,7 @@ def vectors(table: pa.Table, column: str) -> npt.NDArray[Any]:
     return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, dims)
 
 
-def _read_file(path: Path, spec: TableSpec, columns: Sequence[str] | None) -> pa.Table:
+def _read_file(path: Path, spec: TableSpec, columns: Sequence[str] | None, where: Mapping[str, str]) -> pa.Table:
     """Read declared columns of one file.
 
     Raises:
@@ -110,12 +123,12 @@ def _read_file(path: Path, spec: TableSpec, columns: Sequence[str] | None) -> pa
     names = list(columns) if columns is not None else spec.schema.names
     wanted = pa.schema([spec.schema.field(name) for name in names])
     try:
-        # ParquetFile rather than a dataset: a dataset would add the path's Hive keys as columns
-        with pq.ParquetFile(path) as file:
-            missing = sorted(set(names) - set(file.schema_arrow.names))
-            if missing:
-                raise StoredTableError(spec.name, str(path), f"found no columns {missing}, expected the declared ones")
-            table = file.read(columns=names)
+        missing = sorted({*names, *where} - set(pq.read_schema(path).names))
+        if missing:
+            raise StoredTableError(spec.name, str(path), f"found no columns {missing}, expected the declared ones")
+        filters = [(name, "==", text) for name, text in where.items()] or None
+        # partitioning=None: the path's Hive keys must not come back as columns
+        table = pq.read_table(path, columns=names, filters=filters, partitioning=None)
         return table.select(names).replace_schema_metadata(None).cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise StoredTableError(spec.name, str(path), str(error).splitlines()[0]) from error

@@ -7,7 +7,7 @@ SQL (`catalog.py`), partitions of Dagster.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -134,9 +134,15 @@ class Warehouse:
         """Read one partition (see `reader.read_partition`)."""
         return reader.read_partition(self.root, self.specs[table], key, columns)
 
-    def read_many(self, table: str, keys: Iterable[PartitionKey], columns: Sequence[str] | None = None) -> pa.Table:
+    def read_many(
+        self,
+        table: str,
+        keys: Iterable[PartitionKey],
+        columns: Sequence[str] | None = None,
+        where: Mapping[str, str] | None = None,
+    ) -> pa.Table:
         """Read partitions with their `year` and `shard` (see `reader.read_partitions`)."""
-        return reader.read_partitions(self.root, self.specs[table], keys, columns)
+        return reader.read_partitions(self.root, self.specs[table], keys, columns, where)
 
     def read_cells(self, table: str, year: int) -> pa.Table:
         """Read all evidence cells of a year."""

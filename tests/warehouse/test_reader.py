@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse.fake_tables import PROVENANCE, SPECS, declared_rows, sort_rows
 from transforms.errors import IsthmusError, ShapeError
-from warehouse.errors import PartitionMissingError
+from warehouse.errors import PartitionMissingError, StoredTableError
 from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
 from warehouse.reader import (
     has_partition,
@@ -65,6 +66,32 @@ def test_a_partition_is_read(tmp_path: Path, stored: dict) -> None:
 def test_columns_are_read_in_the_order_asked_for(tmp_path: Path, stored: dict) -> None:
     found = read_partition(tmp_path, PATCHES, KEYS[1], ["lat", "patch_id", "embedding"])
     assert found.equals(stored[KEYS[1]].select(["lat", "patch_id", "embedding"]))
+
+
+UPSAMPLED = SPECS["out_pixel__eg_upsampled"]
+
+
+@pytest.fixture
+def two_methods(tmp_path: Path) -> pa.Table:
+    rows = declared_rows(UPSAMPLED, 40, np.random.default_rng(3))
+    method = pa.array(["bilinear", "nearest"] * 20, UPSAMPLED.schema.field("method").type)
+    rows = rows.set_column(UPSAMPLED.schema.get_field_index("method"), "method", method)
+    write_table(partition_path(tmp_path, UPSAMPLED.name, KEYS[0]), UPSAMPLED, rows, PROVENANCE)
+    return read_partition(tmp_path, UPSAMPLED, KEYS[0])
+
+
+def test_rows_are_read_by_their_text(tmp_path: Path, two_methods: pa.Table) -> None:
+    wanted = ["pixel_id", "embedding"]
+    for method in ("bilinear", "nearest"):
+        found = read_partition(tmp_path, UPSAMPLED, KEYS[0], wanted, {"method": method})
+        assert found.num_rows == 20
+        assert found.equals(two_methods.filter(pc.field("method") == method).select(wanted))
+    assert read_partitions(tmp_path, UPSAMPLED, [KEYS[0]], wanted, {"method": "bicubic"}).num_rows == 0
+
+
+def test_rows_by_the_text_of_no_column_are_refused(tmp_path: Path, two_methods: pa.Table) -> None:
+    with pytest.raises(StoredTableError, match=r"found no columns \['operator'\]"):
+        read_partition(tmp_path, UPSAMPLED, KEYS[0], ["pixel_id"], {"operator": "bilinear"})
 
 
 def test_year_and_shard_of_the_path_do_not_slip_in(tmp_path: Path, stored: dict) -> None:
