@@ -40,6 +40,7 @@ RULES = (
     CheckRule("patches_missing_from_spine", "core_{patches}__patches", blocking=True),
     CheckRule("row_count_within_expected", "core_{patches}__patches", blocking=False),
     CheckRule("pooled_without_patch", "out_patch__{pixels}_pooled", blocking=True),
+    CheckRule("codes_of_another_basis", "out_pixel__{patches}_upsampled", blocking=False),
     CheckRule("label_coverage", "core_label_{label}__pixels", blocking=False),
     CheckRule("fold_shared_by_both_grains", "out_probe__folds", blocking=True),
     CheckRule("simulated_flag_consistent", "out_probe__metrics", blocking=True),

@@ -8,7 +8,7 @@ warehouse, and after the first partition of a table is written; later partitions
 
 Names beside the tables:
     `core_label__pixels`, `core_label__patches`: all label sources.
-    `pair_patches`, `pair_pixels`, `pair_pooled`, `pair_upsampled`: tables of the compared products;
+    `pair_patches`, `pair_pixels`, `pair_pooled`, `pair_upsampled`, `pair_basis`: tables of the compared products;
         `pair_pixels.embedding` is dequantised. `pair_pixels_quantised`: the stored codes, where there are any.
     `out_pixel__nearest`; `verdicts`, `leaderboard`, `per_class`, `scores_from_confusions` (`sql/marts`).
     `check_{name}`, `failed_rows`: rows that break a rule (`sql/checks`).
@@ -222,6 +222,7 @@ def _build_pair(
         "pair_pixels": ("core_{}__pixels", compare.pixels),
         "pair_pooled": ("out_patch__{}_pooled", compare.pixels),
         "pair_upsampled": ("out_pixel__{}_upsampled", compare.patches),
+        "pair_basis": ("out_patch__{}_basis", compare.patches),
     }
     for view, (pattern, product) in tables.items():
         name = pattern.format(product)

@@ -46,10 +46,18 @@ def good_world(root):
         write(root, "core_eg__patches", shard, patch_id=patches)
         write(root, "out_patch__aef_pooled", shard, patch_id=patches)
         write(root, "core_aef__pixels", shard, pixel_id=[10 * p for p in patches])
+        write_codes(root, shard, [10 * p for p in patches])
         write(root, "core_label_cover__pixels", shard, pixel_id=[10 * p for p in patches], label=[1] * len(patches))
         write(root, "core_label_cover__patches", shard, patch_id=patches, label=[1] * len(patches))
+    write(root, "out_patch__eg_basis", component=[0, 1], basis_version=["a"] * 2)
     write_folds(root, [(1, 0), (2, 1), (2, 1)])
     write_evidence(root, np.random.default_rng(0), n_blocks=4)
+
+
+def write_codes(root, shard, pixels, basis_version="a"):
+    width = SPECS["out_pixel__eg_upsampled"].schema.field("embedding_q").type.list_size
+    columns = {"embedding_q": [[1] * width] * len(pixels), "basis_version": [basis_version] * len(pixels)}
+    write(root, "out_pixel__eg_upsampled", shard, pixel_id=pixels, window=["w"] * len(pixels), **columns)
 
 
 def write_folds(root, block_and_fold, scheme="block"):
@@ -87,6 +95,11 @@ def share_patch(root):
 
 def lose_place(root):
     write(root, "core_grid__patches", SHARDS[1], patch_id=[4])
+
+
+def fit_basis_again(root):
+    write(root, "out_patch__eg_basis", component=[0, 1], basis_version=["b"] * 2)
+    write_codes(root, SHARDS[1], [40, 50], basis_version="b")
 
 
 def unlabel(root):
@@ -134,6 +147,7 @@ FAILURES = {
     "patch_in_two_shards": (share_patch, 1, {"patch_id": 3, "shards": list(SHARDS)}),
     "patches_missing_from_spine": (lose_place, 1, {"patch_id": 5, "shard": SHARDS[1]}),
     "pooled_without_patch": (lose_place, 1, {"patch_id": 5, "year": YEAR}),
+    "codes_of_another_basis": (fit_basis_again, 1, {"shard": SHARDS[0], "basis_version": "a", "n_rows": 3}),
     "label_coverage": (unlabel, 1, {"unit": "pixel", "shard": SHARDS[0], "n_units": 3, "n_labelled": 1}),
     "simulated_flag_consistent": (hide_simulation, 1, {"table_name": "pooled", "shard": SHARDS[0]}),
     "fold_shared_by_both_grains": (split_block, 1, {"block_id": 2, "folds": [0, 1], "units": ["patch", "pixel"]}),

@@ -20,7 +20,14 @@ from warehouse.sections import CompareSettings
 from warehouse.sql_files import Identifier, SqlFileMissingError, Text, list_sql, read_sql
 
 RNG_SEED = 5
-VIEWS_OF_THE_PAIR = ("pair_patches", "pair_pixels", "pair_pooled", "pair_upsampled", "pair_pixels_quantised")
+VIEWS_OF_THE_PAIR = (
+    "pair_patches",
+    "pair_pixels",
+    "pair_pooled",
+    "pair_upsampled",
+    "pair_basis",
+    "pair_pixels_quantised",
+)
 
 
 @pytest.fixture
@@ -80,7 +87,7 @@ def test_an_absent_side_gives_empty_views(tmp_path, rng, compare):
     has_pixels = 3 if compare.pixels else 0
     has_patches = 3 if compare.patches else 0
     assert counts["pair_pixels"] == counts["pair_pooled"] == counts["pair_pixels_quantised"] == has_pixels
-    assert counts["pair_patches"] == counts["pair_upsampled"] == has_patches
+    assert counts["pair_patches"] == counts["pair_upsampled"] == counts["pair_basis"] == has_patches
 
 
 def test_a_float_pixel_product_has_no_codes(tmp_path, rng):

@@ -1,0 +1,9 @@
+-- purpose: int8 codes of windows can be decoded: the basis they were written in is the one that is stored
+-- grain: one failing row per year, shard, window and basis version whose basis is no longer there
+-- inputs: pair_upsampled, pair_basis
+select codes.year, codes.shard, codes."window", codes.basis_version, count(*) as n_rows
+from pair_upsampled as codes
+anti join pair_basis as basis
+    on basis.year = codes.year and basis.basis_version = codes.basis_version
+where codes.embedding_q is not null
+group by codes.year, codes.shard, codes."window", codes.basis_version
