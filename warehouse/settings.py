@@ -204,7 +204,8 @@ def _describe(item: Any, prefix: tuple[str, ...] = (), allowed: list[str] | None
         return f"key '{key}' is unknown; allowed here: {allowed or _allowed_keys(location[:-1])}"
     if item["type"] == "missing":
         return f"key '{key}' is missing"
-    return f"key '{key}': {item['msg']} (found {item['input']!r})"[:600]
+    message = item["msg"].removeprefix("Value error, ")  # pydantic's, before what our own validators say
+    return f"key '{key}': {message} (found {item['input']!r})"[:600]
 
 
 def _allowed_keys(location: list[str]) -> list[str]:
