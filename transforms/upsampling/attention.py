@@ -1,7 +1,7 @@
 """Attention upsampling in a learned guide space: values are the patch vectors themselves.
 
-Belongs here: the operator, its encoder and its training. Does not: neighbourhoods and weights (`neighbours.py`),
-a guide space that is given (`joint_bilateral.py`).
+Belongs here: the operator, its encoder and its training. Does not: neighbourhoods and weights (`neighbours.py`,
+`guided.py`), a guide space that is given (`joint_bilateral.py`).
 
 In the manner of AnyUp (Wimmer et al. 2025, arXiv 2510.12764) and JAFAR (Couairon et al. 2025, arXiv 2506.11136):
 queries come from the guide at the point, keys from the guide pooled per patch, and the values are not touched, so
@@ -24,20 +24,18 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from transforms.errors import ShapeError
-from transforms.upsampling.bilinear import MIN_SUPPORT, interpolate
+from transforms.upsampling.bilinear import MIN_SUPPORT
+from transforms.upsampling.guided import GuidedUpsampler
 from transforms.upsampling.hidden_patches import (
     HiddenPatches,
     hide_patches,
     hold_out,
     says_something,
 )
-from transforms.upsampling.inputs import as_points, as_vectors, is_complete
-from transforms.upsampling.neighbours import guided_weights, iterate_chunks
-from transforms.upsampling.requirements import require_guide, require_patch_guide, training_patches
+from transforms.upsampling.inputs import as_vectors, is_complete
+from transforms.upsampling.requirements import require_patch_guide, training_patches
 from transforms.upsampling.rows import RowLattice
 from transforms.upsampling.standardisation import find_scaling
 from transforms.upsampling.torch_training import export_layers, pick_device, torch_session
@@ -55,7 +53,7 @@ N_JUDGED = 2_000
 _CHECK_STEPS = 20
 
 
-class AttentionUpsampler(BaseEstimator):
+class AttentionUpsampler(GuidedUpsampler):
     """Feature-agnostic attention upsampling, trained on our own patches without labels.
 
     Loss: 1 - cosine plus the mean squared error, on standardised vectors; Adam. Squares of patches are held out and
@@ -73,6 +71,8 @@ class AttentionUpsampler(BaseEstimator):
         learning_rate: of Adam.
         min_support: see `bilinear_weights`.
     """
+
+    operator = "attention"
 
     def __init__(
         self,
@@ -108,63 +108,14 @@ class AttentionUpsampler(BaseEstimator):
         """
         self.vectors_ = as_vectors(rows, vectors)
         self.rows_ = rows.keep(is_complete(self.vectors_))
-        patch_guide = require_patch_guide("attention", rows, training)
+        patch_guide = require_patch_guide(self.operator, rows, training)
         self.guide_width_ = patch_guide.shape[1]
         seed = training.seed if training else 0
-        self._train(training_patches("attention", self.rows_, training), patch_guide, seed)
-        self.keys_ = self._encode(patch_guide) if self.temperature_ > 0 else None
+        self._train(training_patches(self.operator, self.rows_, training), patch_guide, seed)
+        self.keys_ = self._embed(patch_guide) if self.temperature_ > 0 else None
         return self
 
-    def weigh(
-        self, points_u: npt.ArrayLike, points_v: npt.ArrayLike, guide: Float32Array | None
-    ) -> tuple[Int32Array, Float32Array]:
-        """Give the patches around points and their weights, with which any vectors of these patches go up.
-
-        Args:
-            points_u: (m,), longitude or x as in the lattice.
-            points_v: (m,), latitude or y.
-            guide: float32 (m, g), guiding vectors at the points.
-
-        Returns:
-            (index int32 (m, s), weight float32 (m, s)) for `interpolate`; all weights 0 where there is no vector.
-
-        Raises:
-            ShapeError: there is no guide, or its shape does not agree.
-        """
-        check_is_fitted(self)
-        u, v = as_points(points_u, points_v)
-        query = require_guide("attention", guide, len(u), self.guide_width_)
-        if self.keys_ is not None:
-            query = self._encode(query)
-        return guided_weights(
-            self.rows_, u, v, query, self.keys_, spatial_sigma=self.spatial_sigma_, min_support=self.min_support
-        )
-
-    def transform(
-        self, points_u: npt.ArrayLike, points_v: npt.ArrayLike, guide: Float32Array | None = None
-    ) -> Float32Array:
-        """Give vectors at points, convex combinations of patch vectors.
-
-        Args:
-            points_u: (m,), longitude or x as in the lattice.
-            points_v: (m,), latitude or y.
-            guide: float32 (m, g), guiding vectors at the points.
-
-        Returns:
-            float32 (m, d); NaN where support is too small or the guide is NaN.
-
-        Raises:
-            ShapeError: there is no guide, or its shape does not agree.
-        """
-        check_is_fitted(self)
-        u, v = as_points(points_u, points_v)
-        query = require_guide("attention", guide, len(u), self.guide_width_)
-        out = np.empty((len(u), self.vectors_.shape[1]), np.float32)
-        for part in iterate_chunks(len(u)):
-            out[part] = interpolate(self.vectors_, *self.weigh(u[part], v[part], query[part]))
-        return out
-
-    def _encode(self, guide: Float32Array) -> Float32Array:
+    def _embed(self, guide: Float32Array) -> Float32Array:
         """Give ``sqrt(t) f(guide)``, float32 (m, width); NaN rows stay NaN."""
         first, first_offset, second, second_offset = self.layers_
         standard = ((guide - self.guide_mean_) * self.guide_scale_).astype(np.float32)
@@ -195,7 +146,7 @@ class AttentionUpsampler(BaseEstimator):
         is_held = hold_out(hidden.square, 0.15, rng)
         held = hidden.take(rng.permutation(np.flatnonzero(is_held))[:N_JUDGED])
         used = hidden.take(np.flatnonzero(~is_held))
-        with torch_session("attention", seed) as torch:
+        with torch_session(self.operator, seed) as torch:
             model = _Model(torch, np.nan_to_num(guide), np.nan_to_num(values), self.width)
             self._descend(model, used, held, rng)
             self.layers_, self.temperature_, self.spatial_sigma_ = model.export()

@@ -24,29 +24,24 @@ Values may leave the range of the patches: the kernel has negative lobes.
 
 from __future__ import annotations
 
-from typing import Self
-
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from transforms.upsampling.bilinear import MIN_SUPPORT, bilinear_weights, interpolate
-from transforms.upsampling.inputs import as_points, as_vectors, is_complete
+from transforms.upsampling.inputs import as_points
+from transforms.upsampling.interpolator import PatchInterpolator
+from transforms.upsampling.kernels import ADJACENT_PITCHES
 from transforms.upsampling.rows import RowLattice
-from transforms.upsampling.training import TrainingData
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 
-#: Patches at most this many pitches apart are neighbours, as in bilinear.
-_ADJACENT_PITCHES = 1.5
 
-
-class BicubicUpsampler(BaseEstimator):
+class BicubicUpsampler(PatchInterpolator):
     """Cubic convolution along rows, then between them.
 
     Args:
@@ -55,24 +50,6 @@ class BicubicUpsampler(BaseEstimator):
 
     def __init__(self, min_support: float = MIN_SUPPORT) -> None:
         self.min_support = min_support
-
-    def fit(self, rows: RowLattice, vectors: Float32Array, training: TrainingData | None = None) -> Self:
-        """Take the patches; those with any NaN count as missing.
-
-        Args:
-            rows: the lattice of the patches.
-            vectors: float32 (n, d), in the order that the lattice was built from.
-            training: not used.
-
-        Returns:
-            The upsampler.
-
-        Raises:
-            ShapeError: `vectors` do not match the lattice.
-        """
-        self.vectors_ = as_vectors(rows, vectors)
-        self.rows_ = rows.keep(is_complete(self.vectors_))
-        return self
 
     def transform(
         self, points_u: npt.ArrayLike, points_v: npt.ArrayLike, guide: Float32Array | None = None
@@ -155,7 +132,7 @@ def _are_adjacent(positions: Float64Array, before: int, start: int, stop: int, p
     """Tell whether positions `before` and `before + 1` both lie in `[start, stop)` and are neighbours."""
     if before < start or before + 1 >= stop:
         return False
-    return bool(positions[before + 1] - positions[before] <= _ADJACENT_PITCHES * pitch)
+    return bool(positions[before + 1] - positions[before] <= ADJACENT_PITCHES * pitch)
 
 
 @njit(nogil=True, cache=True)

@@ -16,19 +16,16 @@ Rules, stated once:
 
 from __future__ import annotations
 
-from typing import Self
-
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from transforms.errors import ShapeError
 from transforms.upsampling import kernels
-from transforms.upsampling.inputs import as_points, as_vectors, is_complete
+from transforms.upsampling.inputs import as_points
+from transforms.upsampling.interpolator import PatchInterpolator
 from transforms.upsampling.rows import RowLattice
 from transforms.upsampling.sums import aligned_empty, is_streamable, order_by_patch, sum_vectors
-from transforms.upsampling.training import TrainingData
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -105,7 +102,7 @@ def interpolate(vectors: Float32Array, index: Int32Array, weight: Float32Array) 
     return out
 
 
-class BilinearUpsampler(BaseEstimator):
+class BilinearUpsampler(PatchInterpolator):
     """Bilinear interpolation along rows, then between them.
 
     Args:
@@ -114,24 +111,6 @@ class BilinearUpsampler(BaseEstimator):
 
     def __init__(self, min_support: float = MIN_SUPPORT) -> None:
         self.min_support = min_support
-
-    def fit(self, rows: RowLattice, vectors: Float32Array, training: TrainingData | None = None) -> Self:
-        """Take the patches; those with any NaN count as missing.
-
-        Args:
-            rows: the lattice of the patches.
-            vectors: float32 (n, d), in the order that the lattice was built from.
-            training: not used.
-
-        Returns:
-            The upsampler.
-
-        Raises:
-            ShapeError: `vectors` do not match the lattice.
-        """
-        self.vectors_ = as_vectors(rows, vectors)
-        self.rows_ = rows.keep(is_complete(self.vectors_))
-        return self
 
     def transform(
         self, points_u: npt.ArrayLike, points_v: npt.ArrayLike, guide: Float32Array | None = None

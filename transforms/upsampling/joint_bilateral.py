@@ -13,11 +13,10 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from transforms.errors import ShapeError
-from transforms.upsampling.bilinear import MIN_SUPPORT, interpolate
+from transforms.upsampling.bilinear import MIN_SUPPORT
+from transforms.upsampling.guided import GuidedUpsampler
 from transforms.upsampling.hidden_patches import (
     hide_patches,
     is_as_low,
@@ -25,9 +24,8 @@ from transforms.upsampling.hidden_patches import (
     reconstruction_errors,
     says_something,
 )
-from transforms.upsampling.inputs import as_points, as_vectors, is_complete
-from transforms.upsampling.neighbours import guided_weights, iterate_chunks
-from transforms.upsampling.requirements import require_guide, require_patch_guide, training_patches
+from transforms.upsampling.inputs import as_vectors, is_complete
+from transforms.upsampling.requirements import require_patch_guide, training_patches
 from transforms.upsampling.rows import RowLattice
 from transforms.upsampling.standardisation import find_scaling
 from transforms.upsampling.training import TrainingData
@@ -43,7 +41,7 @@ BANDWIDTHS = (0.25, 0.5, 1.0, 2.0)
 N_HIDDEN = 2_000
 
 
-class JointBilateralUpsampler(BaseEstimator):
+class JointBilateralUpsampler(GuidedUpsampler):
     """Joint bilateral upsampling, guided by pixels of another product.
 
     The range bandwidth is a multiple of the median guide distance of patches at most 1.5 pitches apart whose guides
@@ -59,6 +57,8 @@ class JointBilateralUpsampler(BaseEstimator):
         spatial_sigma: spatial bandwidth, pitches; 0.5 as in the paper.
         min_support: see `bilinear_weights`.
     """
+
+    operator = "joint_bilateral"
 
     def __init__(
         self, range_sigma: float | None = None, spatial_sigma: float = 0.5, min_support: float = MIN_SUPPORT
@@ -84,74 +84,26 @@ class JointBilateralUpsampler(BaseEstimator):
         for name in ("spatial_sigma", "range_sigma"):
             sigma = getattr(self, name)
             if sigma is not None and not sigma > 0:
-                raise ShapeError(f"joint_bilateral {name}", sigma, "a number above 0", "Leave it out for the default.")
+                raise ShapeError(f"{self.operator} {name}", sigma, "a number above 0", "Leave it out for the default.")
         self.vectors_ = as_vectors(rows, vectors)
         self.rows_ = rows.keep(is_complete(self.vectors_))
-        patch_guide = require_patch_guide("joint_bilateral", rows, training)
+        patch_guide = require_patch_guide(self.operator, rows, training)
         self.guide_width_ = patch_guide.shape[1]
         seed = training.seed if training else 0
         self.range_sigma_ = self.range_sigma or find_range_sigma(
-            training_patches("joint_bilateral", self.rows_, training),
+            training_patches(self.operator, self.rows_, training),
             self.vectors_,
             patch_guide,
             spatial_sigma=self.spatial_sigma,
             seed=seed,
         )
-        self.keys_ = patch_guide / np.float32(self.range_sigma_) if np.isfinite(self.range_sigma_) else None
+        self.spatial_sigma_ = self.spatial_sigma
+        self.keys_ = self._embed(patch_guide) if np.isfinite(self.range_sigma_) else None
         return self
 
-    def weigh(
-        self, points_u: npt.ArrayLike, points_v: npt.ArrayLike, guide: Float32Array | None
-    ) -> tuple[Int32Array, Float32Array]:
-        """Give the patches around points and their weights, with which any vectors of these patches go up.
-
-        Args:
-            points_u: (m,), longitude or x as in the lattice.
-            points_v: (m,), latitude or y.
-            guide: float32 (m, g), guiding vectors at the points.
-
-        Returns:
-            (index int32 (m, s), weight float32 (m, s)) for `interpolate`; all weights 0 where there is no vector.
-
-        Raises:
-            ShapeError: there is no guide, or its shape does not agree.
-        """
-        check_is_fitted(self)
-        u, v = as_points(points_u, points_v)
-        query = require_guide("joint_bilateral", guide, len(u), self.guide_width_)
-        return guided_weights(
-            self.rows_,
-            u,
-            v,
-            query / np.float32(self.range_sigma_),
-            self.keys_,
-            spatial_sigma=self.spatial_sigma,
-            min_support=self.min_support,
-        )
-
-    def transform(
-        self, points_u: npt.ArrayLike, points_v: npt.ArrayLike, guide: Float32Array | None = None
-    ) -> Float32Array:
-        """Give vectors at points, convex combinations of patch vectors.
-
-        Args:
-            points_u: (m,), longitude or x as in the lattice.
-            points_v: (m,), latitude or y.
-            guide: float32 (m, g), guiding vectors at the points.
-
-        Returns:
-            float32 (m, d); NaN where support is too small or the guide is NaN.
-
-        Raises:
-            ShapeError: there is no guide, or its shape does not agree.
-        """
-        check_is_fitted(self)
-        u, v = as_points(points_u, points_v)
-        query = require_guide("joint_bilateral", guide, len(u), self.guide_width_)
-        out = np.empty((len(u), self.vectors_.shape[1]), np.float32)
-        for part in iterate_chunks(len(u)):
-            out[part] = interpolate(self.vectors_, *self.weigh(u[part], v[part], query[part]))
-        return out
+    def _embed(self, guide: Float32Array) -> Float32Array:
+        """Scale guides so that the range Gaussian has width 1."""
+        return np.asarray(guide / np.float32(self.range_sigma_), np.float32)
 
 
 def find_range_sigma(

@@ -21,20 +21,17 @@ Source: Burrough & McDonnell 1998, ch. 5 (nearest neighbours); the order of rows
 
 from __future__ import annotations
 
-from typing import Self
-
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from transforms.lattice import EARTH_RADIUS_M
 from transforms.upsampling.bilinear import interpolate
 from transforms.upsampling.footprints import holding_cells, patch_v
-from transforms.upsampling.inputs import as_points, as_vectors, is_complete
+from transforms.upsampling.inputs import as_points
+from transforms.upsampling.interpolator import PatchInterpolator
 from transforms.upsampling.rows import RowLattice
-from transforms.upsampling.training import TrainingData
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -76,7 +73,7 @@ def nearest_index(
     return np.where((found >= 0) & ((gap**2).sum(axis=1) <= limit**2), found, -1).astype(np.int32)
 
 
-class NearestUpsampler(BaseEstimator):
+class NearestUpsampler(PatchInterpolator):
     """The vector of the nearest patch, nearest row first.
 
     Args:
@@ -85,24 +82,6 @@ class NearestUpsampler(BaseEstimator):
 
     def __init__(self, max_distance_m: float | None = None) -> None:
         self.max_distance_m = max_distance_m
-
-    def fit(self, rows: RowLattice, vectors: Float32Array, training: TrainingData | None = None) -> Self:
-        """Take the patches; those with any NaN count as missing.
-
-        Args:
-            rows: the lattice of the patches.
-            vectors: float32 (n, d), in the order that the lattice was built from.
-            training: not used.
-
-        Returns:
-            The upsampler.
-
-        Raises:
-            ShapeError: `vectors` do not match the lattice.
-        """
-        self.vectors_ = as_vectors(rows, vectors)
-        self.rows_ = rows.keep(is_complete(self.vectors_))
-        return self
 
     def transform(
         self, points_u: npt.ArrayLike, points_v: npt.ArrayLike, guide: Float32Array | None = None
