@@ -14,7 +14,8 @@ from orchestration.results import Stopwatch, describe_written
 from warehouse.contrasts import make_contrasts
 from warehouse.layout import PartitionKey
 from warehouse.store import Warehouse, any_simulated
-from warehouse.study import make_folds, run_study
+from warehouse.study import run_study
+from warehouse.study_folds import make_folds
 from warehouse.writer import WrittenPartition
 
 _CELL_TABLES = ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions")

@@ -30,18 +30,8 @@ from transforms.evaluation import (
     metric_rows,
     run_cell,
 )
-from transforms.evidence_units import (
-    FoldRules,
-    UnitKind,
-    Units,
-    folds_table,
-    plan_from_table,
-    plan_schemes,
-    take_plan,
-    take_units,
-)
+from transforms.evidence_units import UnitKind, Units, plan_from_table, take_plan, take_units
 from transforms.folds import FoldPlan, Scheme
-from transforms.upsampling.operators import UPSAMPLERS
 from warehouse.contrasts import diagnostic_note
 from warehouse.features import MIN_LABELLED_SHARE, FeatureReader, MissingOperatorError, read_labelled_units
 from warehouse.layout import PartitionKey
@@ -85,37 +75,6 @@ class TaskData:
     reader: FeatureReader
     is_simulated: bool
     rule: str
-
-
-def fold_rules(warehouse: Warehouse) -> FoldRules:
-    """Give the fold rules; outside diagnostics the buffer is never below what a product's vectors look at.
-
-    That is the model's context, and for patches as far as the upsampling operators reach (one side for bilinear): a
-    nearer training pixel would share a patch vector with a test pixel.
-    """
-    settings = evaluate_settings(warehouse)
-    pair = [p for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
-    sides = max(UPSAMPLERS[name].reach for name in ("bilinear", *warehouse.settings.upsample.operators))
-    reach = [max(product.context_m, sides * (product.patch_m or 0.0)) for product in pair]
-    buffer_m = settings.buffer_m if settings.diagnostic else max([settings.buffer_m, *reach])
-    return FoldRules(settings.block_edge_m, buffer_m, settings.n_folds, settings.seed)
-
-
-def make_folds(warehouse: Warehouse, year: int) -> pa.Table:
-    """Plan the folds of all labelled patches and sampled pixels of a year, blocks shared by both."""
-    settings = evaluate_settings(warehouse)
-    # both grains whatever the tasks: blocks must not be dealt otherwise because another question is asked too
-    kinds: tuple[UnitKind, ...] = ("patch", "pixel")
-    found = {kind: read_labelled_units(warehouse, kind, settings.label, year) for kind in kinds}
-    labelled = {kind: item for kind, item in found.items() if item is not None and len(item.units)}
-    plans = plan_schemes([item.units for item in labelled.values()], settings.schemes, fold_rules(warehouse))
-    tables = [
-        folds_table(labelled[kind].units, plan, settings.label, is_simulated=labelled[kind].is_simulated)
-        for (kind, _), plan in plans.items()
-    ]
-    if not tables:
-        return warehouse.specs["out_probe__folds"].schema.empty_table()
-    return pa.concat_tables(tables)
 
 
 def list_cells(warehouse: Warehouse) -> list[Cell]:
