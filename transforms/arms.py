@@ -27,7 +27,7 @@ class Arm:
         task: T1 classifies patches, T5 segments pixels.
         family: how its features come about.
         side: which product of the pair they come from; guided arms read the other one too.
-        probe: key in `probes.PROBES`.
+        probe: key in `probes.registry.PROBES`.
         operator: key in `POOLING_OPERATORS` or `UPSAMPLERS`; None for arms that cross no grain.
     """
 

@@ -27,7 +27,8 @@ from transforms.metrics import (
     per_class_f1,
     per_class_iou,
 )
-from transforms.probes import PROBES, Probe
+from transforms.probes.base import Probe
+from transforms.probes.registry import ProbeOptions, build_probe
 
 FloatArray = npt.NDArray[np.float32]
 #: Metrics that are means over classes.
@@ -150,7 +151,7 @@ def run_cell(
         features: of the n units.
         labels: int16 (n,) class ids, none negative.
         plan: folds of the n units.
-        probe: key in `probes.PROBES`.
+        probe: key in `probes.registry.PROBES`.
         n_classes: k.
         settings: how probes are trained.
 
@@ -162,7 +163,8 @@ def run_cell(
         train, test = fold_split(plan, fold)
         train = _draw(train, settings, fold)
         found = features.of_fold(fold, train, test)
-        model = build_probe(probe, n_classes, settings)
+        options = ProbeOptions(c_grid=settings.c_grid)
+        model = build_probe(probe, "class", n_classes, seed=settings.seed, options=options)
         model.fit(found.train, labels[train], groups=plan.block_id[train])
         proba = model.predict_proba(found.test)
         pred = proba.argmax(axis=1).astype(np.int16)
@@ -176,12 +178,6 @@ def run_cell(
     except TooFewUnitsError as error:
         return CellOutcome((), str(error))
     return CellOutcome(folds, "")
-
-
-def build_probe(name: str, n_classes: int, settings: ProbeSettings) -> Probe:
-    """Make an unfitted probe of the registry."""
-    options: dict[str, Any] = {"c_grid": settings.c_grid} if name == "logistic" else {}
-    return PROBES[name](n_classes, seed=settings.seed, **options)
 
 
 def metric_rows(

@@ -2,7 +2,7 @@
 
 Belongs here: confusion matrices (whole and per spatial block), metrics on them (vectorised over leading axes,
 so that a bootstrap can pass thousands at once), log loss and calibration error on probabilities.
-Does not: intervals and verdicts (`transforms/inference.py`), training (`transforms/probes.py`).
+Does not: intervals and verdicts (`transforms/inference.py`), training (`transforms/probes/`).
 
 Convention: rows are truth, columns are predictions; cell (i, j) counts units of class i predicted as j.
 

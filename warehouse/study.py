@@ -262,7 +262,7 @@ def _shared_columns(
         "fitted_in_fold": True,
         "probe": arm.probe,
         "probe_params": fitted[0].n_parameters_ if fitted else None,
-        "hp": json.dumps({"c": [probe.c_ for probe in fitted], "converged": all(p.converged_ for p in fitted)}),
+        "hp": json.dumps({"folds": [probe.hp_ for probe in fitted], "converged": all(p.converged_ for p in fitted)}),
         "budget_kind": "percent",
         "budget": 100.0,
         "draw": 0,

@@ -25,6 +25,7 @@ from transforms.evidence_units import UnitKind, Units, fold_of_blocks, take_unit
 from transforms.folds import FoldPlan
 from transforms.pictures import fit_picture
 from transforms.places import PixelPlaces, project_each
+from transforms.probes.base import AffineProbe
 from transforms.shards import inside_bbox
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.operators import UPSAMPLERS, Upsampler
@@ -54,10 +55,12 @@ def map_cell(
     """Predict the places of the kept windows, each by the fold that holds its block out.
 
     Returns:
-        Rows of `out_probe__predictions` without the shared columns; None for controls, without windows, or where
-        folds are not blocks.
+        Rows of `out_probe__predictions` without the shared columns; None for controls, without windows, where folds
+        are not blocks, or where scores of the probe may not be interpolated.
     """
     if plan.scheme != "block" or not warehouse.settings.keep.windows or arm.family == "control":
+        return None
+    if not all(isinstance(item.probe, AffineProbe) for item in outcome.folds):
         return None
     if arm.task == "T1":
         return _map_patches(warehouse, reader, arm, units, outcome)
@@ -148,7 +151,7 @@ class _ReducedFirst:
     v: Float64Array
 
     def predict(self, item: FoldOutcome, mine: IntArray) -> npt.NDArray[np.int16]:
-        scores, classes = item.probe.class_scores(self.field.vectors)
+        scores, classes = cast("AffineProbe", item.probe).class_scores(self.field.vectors)
         found = self.build().fit(self.field.rows(), scores).transform(self.u[mine], self.v[mine])
         usable = np.isfinite(found).all(axis=1)
         return np.where(usable, classes[np.nan_to_num(found).argmax(axis=1)], -1).astype(np.int16)

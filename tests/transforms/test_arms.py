@@ -8,7 +8,7 @@ from transforms.arms import ARMS, CLAIMS, list_arms
 from transforms.inference import decide_verdict
 from transforms.metrics import METRICS
 from transforms.pooling.operators import POOLING_OPERATORS
-from transforms.probes import PROBES
+from transforms.probes.registry import PROBES
 from transforms.upsampling.operators import UPSAMPLERS
 
 

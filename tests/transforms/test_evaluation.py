@@ -11,7 +11,6 @@ from transforms.evaluation import (
     FoldOutcome,
     ProbeSettings,
     StoredFeatures,
-    build_probe,
     confusion_rows,
     fill_columns,
     metric_rows,
@@ -20,7 +19,8 @@ from transforms.evaluation import (
 )
 from transforms.folds import FoldPlan, fold_split
 from transforms.metrics import METRICS, confusion
-from transforms.probes import LogisticProbe, MajorityProbe
+from transforms.probes.logistic import LogisticProbe
+from transforms.probes.majority import MajorityProbe
 
 NAMES = ("water", "trees", "crops")
 SETTINGS = ProbeSettings(c_grid=(1.0,), max_train_units=1000, seed=3)
@@ -112,15 +112,6 @@ def test_a_fold_that_cannot_be_run_fails_the_cell_with_its_reason() -> None:
     assert outcome.folds == ()
     assert "block fold 2" in outcome.problem
     assert "0 to train on" in outcome.problem
-
-
-@pytest.mark.parametrize(("name", "kind"), [("logistic", LogisticProbe), ("majority", MajorityProbe)])
-def test_probes_are_built_from_the_registry(name: str, kind: type) -> None:
-    probe = build_probe(name, 5, ProbeSettings((0.1, 1.0), 10, 7))
-    assert isinstance(probe, kind)
-    assert (probe.n_classes, probe.seed) == (5, 7)
-    if name == "logistic":
-        assert probe.c_grid == (0.1, 1.0)
 
 
 def test_metrics_are_given_per_fold_and_once_for_the_sum() -> None:

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from transforms import lattice
-from transforms.probes import LogisticProbe
+from transforms.probes.logistic import LogisticProbe
 from transforms.upsampling.operators import UPSAMPLERS
 from transforms.upsampling.rows import RowLattice, eg_rows
 from transforms.upsampling.training import TrainingData

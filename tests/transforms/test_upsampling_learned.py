@@ -9,7 +9,7 @@ import pytest
 
 from transforms import lattice
 from transforms.errors import ShapeError
-from transforms.probes import LogisticProbe
+from transforms.probes.logistic import LogisticProbe
 from transforms.upsampling.bilinear import BilinearUpsampler
 from transforms.upsampling.conv_head import ConvHeadUpsampler
 from transforms.upsampling.label_proportions import LabelProportionUpsampler

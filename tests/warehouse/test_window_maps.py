@@ -7,7 +7,7 @@ import pytest
 
 from tests.transforms.test_upsampled_rows import eg_places, grid_places
 from transforms.evaluation import FoldOutcome
-from transforms.probes import LogisticProbe
+from transforms.probes.logistic import LogisticProbe
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.operators import UPSAMPLERS
 from warehouse.window_maps import _ReducedFirst

@@ -1,7 +1,7 @@
 """Token-to-block linear: a low-rank linear map from a patch's token to the block of its pixels.
 
 Belongs here: the operator, its basis of positions and its reduced-rank fit. Does not: lattices as rows
-(`rows.py`), the probe that is fitted on the result (`transforms/probes.py`).
+(`rows.py`), the probe that is fitted on the result (`transforms/probes/`).
 
 The result at a point is the outer product of a constant and r projections of the token with p functions of the
 place inside the patch, so that a linear probe on it is a linear map of rank at most r from the token to the block,
