@@ -1,6 +1,7 @@
 """The mapping from spatial block to fold, and the units that a fold may not train on.
 
-Belongs here: class-balanced dealing of blocks to folds, and the buffer around a fold's blocks.
+Belongs here: class-balanced dealing of blocks to folds, longitude bands of blocks, and the buffer around a fold's
+blocks.
 Does not: block geometry (`transforms/blocks.py`), plans for units (`transforms/folds.py`).
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from transforms.blocks import IntArray, assign_blocks, pairs_within
+from transforms.blocks import WORLD_WIDTH_M, IntArray, assign_blocks, block_origin, pairs_within
 from transforms.errors import TooFewUnitsError
 
 #: Fold of units that neither train nor test.
@@ -169,6 +170,52 @@ def build_block_assignment(
     """
     blocks, fold = balance_folds(assign_blocks(lon, lat, edge_m), class_ids, n_folds, rng)
     return BlockAssignment(blocks, fold, n_folds, float(edge_m))
+
+
+def build_longitude_assignment(
+    lon: npt.ArrayLike, lat: npt.ArrayLike, *, edge_m: float, n_folds: int
+) -> BlockAssignment:
+    """Cut the area into bands of longitude, one a fold, each made of whole columns of blocks.
+
+    Bands are contiguous, west to east, and hold as equal numbers of units as whole columns allow. The count begins
+    east of the widest gap of longitude, so that an area across the antimeridian is not torn.
+
+    Args:
+        lon: float64 (n,), degrees, units of all grains together.
+        lat: float64 (n,), degrees.
+        edge_m: block edge in EPSG:6933, metres.
+        n_folds: number of bands.
+
+    Returns:
+        The assignment; fold 0 is the westernmost band.
+
+    Raises:
+        TooFewUnitsError: fewer columns of blocks than folds.
+        ShapeError: a coordinate is NaN or out of range.
+    """
+    blocks, n_units = np.unique(assign_blocks(lon, lat, edge_m), return_counts=True)
+    west_m, column = np.unique(block_origin(blocks, edge_m)[0], return_inverse=True)
+    check_enough(len(west_m), n_folds, "columns of blocks")
+    first = int(np.argmax(np.diff(west_m, prepend=west_m[-1] - WORLD_WIDTH_M)))
+    rank = (np.arange(len(west_m)) - first) % len(west_m)
+    counts = np.zeros(len(west_m))
+    np.add.at(counts, rank[column], n_units)
+    band = _cut_evenly(counts, n_folds)
+    return BlockAssignment(blocks, band[rank[column]], n_folds, float(edge_m))
+
+
+def _cut_evenly(counts: npt.NDArray[np.float64], n_parts: int) -> npt.NDArray[np.int8]:
+    """Cut a row of counts into contiguous parts, none empty, each border at the column nearest to its even share."""
+    reached = np.concatenate([[0.0], np.cumsum(counts)])
+    part = np.zeros(len(counts), np.int8)
+    start = 0
+    for number in range(1, n_parts):
+        # at least one column for the part before, and one for each part that follows
+        lowest, highest = start + 1, len(counts) - (n_parts - number)
+        target = reached[-1] * number / n_parts
+        start = lowest + int(np.argmin(np.abs(reached[lowest : highest + 1] - target)))
+        part[start:] = number
+    return part
 
 
 def check_enough(found: int, n_folds: int, what: str) -> None:

@@ -14,18 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.block_folds import BlockAssignment
+from transforms.block_folds import BlockAssignment, build_block_assignment, build_longitude_assignment
 from transforms.blocks import assign_blocks
-from transforms.errors import TooFewUnitsError
-from transforms.folds import (
-    FoldPlan,
-    Scheme,
-    apply_block_assignment,
-    build_block_assignment,
-    plan_given_folds,
-    plan_random_folds,
-    plan_region_folds,
-)
+from transforms.errors import IsthmusError, TooFewUnitsError
+from transforms.fold_plan import FoldPlan, Scheme
+from transforms.folds import apply_block_assignment, plan_given_folds, plan_random_folds
+from transforms.region_folds import plan_region_folds, plan_transfer_folds
 
 UnitKind = Literal["patch", "pixel"]
 
@@ -77,6 +71,19 @@ class FoldRules:
     seed: int
 
 
+@dataclass(frozen=True)
+class SchemePlans:
+    """The plans of all kinds of unit and schemes, and why others have none.
+
+    Attributes:
+        plans: by unit kind and scheme.
+        problems: the reason, by unit kind and scheme.
+    """
+
+    plans: dict[tuple[UnitKind, Scheme], FoldPlan]
+    problems: dict[tuple[UnitKind, Scheme], str]
+
+
 def units_from_labels(kind: UnitKind, rows: pa.Table, half_side_m: float) -> Units:
     """Take the labelled places of a label table (with its `shard`)."""
     rows = rows.filter(rows["label"].is_valid())
@@ -103,19 +110,25 @@ def take_units(units: Units, chosen: npt.NDArray[np.int64]) -> Units:
     return Units(kind=units.kind, half_side_m=units.half_side_m, **columns)
 
 
-def plan_schemes(
-    units: Sequence[Units], schemes: Sequence[Scheme], rules: FoldRules
-) -> dict[tuple[UnitKind, Scheme], FoldPlan]:
-    """Plan all schemes for all kinds of unit; block folds are dealt once and shared by both grains.
+def plan_schemes(units: Sequence[Units], schemes: Sequence[Scheme], rules: FoldRules) -> SchemePlans:
+    """Plan all schemes for all kinds of unit; blocks and bands are dealt once and shared by both grains.
 
-    Raises:
-        TooFewUnitsError: too few blocks, groups or regions for a scheme.
+    A scheme that cannot be planned (too few blocks, groups, regions or columns) leaves its reason and the others alone.
     """
     present = [one for one in units if len(one)]
-    if not present:
-        return {}
-    assignment = _deal_blocks(present, rules) if "block" in schemes else None
-    return {(one.kind, scheme): _plan(one, scheme, rules, assignment) for one in present for scheme in schemes}
+    found = SchemePlans({}, {})
+    for scheme in schemes if present else ():
+        try:
+            assignment = _deal_blocks(present, scheme, rules)
+        except IsthmusError as error:
+            found.problems.update({(one.kind, scheme): str(error) for one in present})
+            continue
+        for one in present:
+            try:
+                found.plans[one.kind, scheme] = _plan(one, scheme, rules, assignment)
+            except IsthmusError as error:
+                found.problems[one.kind, scheme] = str(error)
+    return found
 
 
 def folds_table(units: Units, plan: FoldPlan, label_source: str, *, is_simulated: bool) -> pa.Table:
@@ -188,44 +201,35 @@ def fold_of_blocks(plan: FoldPlan) -> Mapping[int, int]:
     return {int(block): int(fold) for block, fold in zip(blocks, folds, strict=True)}
 
 
-def _deal_blocks(units: Sequence[Units], rules: FoldRules) -> BlockAssignment:
-    """Deal blocks to folds once, from the units of every grain together."""
-    return build_block_assignment(
-        np.concatenate([one.lon for one in units]),
-        np.concatenate([one.lat for one in units]),
-        np.concatenate([one.label for one in units]),
-        edge_m=rules.edge_m,
-        n_folds=rules.n_folds,
-        rng=np.random.default_rng(rules.seed),
-    )
+def _deal_blocks(units: Sequence[Units], scheme: Scheme, rules: FoldRules) -> BlockAssignment | None:
+    """Deal blocks to folds once, from the units of every grain together; None where a scheme does not."""
+    if scheme not in ("block", "longitude"):
+        return None
+    lon, lat, label = (np.concatenate([getattr(one, name) for one in units]) for name in ("lon", "lat", "label"))
+    if scheme == "longitude":
+        return build_longitude_assignment(lon, lat, edge_m=rules.edge_m, n_folds=rules.n_folds)
+    rng = np.random.default_rng(rules.seed)
+    return build_block_assignment(lon, lat, label, edge_m=rules.edge_m, n_folds=rules.n_folds, rng=rng)
 
 
 def _plan(units: Units, scheme: Scheme, rules: FoldRules, assignment: BlockAssignment | None) -> FoldPlan:
-    if scheme == "block":
-        assert assignment is not None  # dealt before, for every grain
+    place = (units.lon, units.lat)
+    if assignment is not None:
+        side, region = units.half_side_m, units.shard
         return apply_block_assignment(
-            assignment,
-            units.lon,
-            units.lat,
-            buffer_m=rules.buffer_m,
-            half_side_m=units.half_side_m,
-            region=units.shard,
+            assignment, *place, buffer_m=rules.buffer_m, half_side_m=side, region=region, scheme=scheme
         )
     if scheme == "given":
         return _plan_given(units, rules)
-    if scheme == "region":
-        # centre to centre: the half diagonals of two footprints lie between them
-        clear_m = rules.buffer_m + 2 * np.sqrt(2.0) * units.half_side_m
-        return plan_region_folds(units.lon, units.lat, units.shard, edge_m=rules.edge_m, buffer_m=clear_m)
-    return plan_random_folds(
-        units.lon,
-        units.lat,
-        units.label,
-        edge_m=rules.edge_m,
-        n_folds=rules.n_folds,
-        rng=np.random.default_rng(rules.seed),
-        region=units.shard,
-    )
+    if scheme == "random":
+        rng = np.random.default_rng(rules.seed)
+        return plan_random_folds(
+            *place, units.label, edge_m=rules.edge_m, n_folds=rules.n_folds, rng=rng, region=units.shard
+        )
+    # centre to centre: the half diagonals of two footprints lie between them
+    clear_m = rules.buffer_m + 2 * np.sqrt(2.0) * units.half_side_m
+    plan = plan_transfer_folds if scheme == "transfer" else plan_region_folds
+    return plan(*place, units.shard, edge_m=rules.edge_m, buffer_m=clear_m)
 
 
 def _plan_given(units: Units, rules: FoldRules) -> FoldPlan:

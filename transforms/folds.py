@@ -1,7 +1,8 @@
 """Cross-validation folds over spatial blocks, shared by patches and pixels.
 
-Belongs here: which fold a unit is in, which units a fold may not train on. Does not: block geometry
-(`transforms/blocks.py`), the dealing of blocks (`transforms/block_folds.py`), probes, label budgets.
+Belongs here: which fold a unit is in by its block, by chance or by its data set. Does not: folds by region
+(`transforms/region_folds.py`), the plan itself (`transforms/fold_plan.py`), block geometry (`transforms/blocks.py`),
+the dealing of blocks (`transforms/block_folds.py`), probes, label budgets.
 
 Two units of different grain that stand in one block are always in one fold: the mapping from block to fold is
 made once (`build_block_assignment`) and applied to each kind of unit (`apply_block_assignment`).
@@ -9,13 +10,8 @@ made once (`build_block_assignment`) and applied to each kind of unit (`apply_bl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
-import pyproj
-from scipy.spatial import cKDTree
 
 from transforms.block_folds import (
     DROPPED,
@@ -25,8 +21,9 @@ from transforms.block_folds import (
     check_enough,
     find_buffer,
 )
-from transforms.blocks import IntArray, assign_blocks, block_origin, equal_area_xy, straddles
-from transforms.errors import IsthmusError, ShapeError, TooFewUnitsError
+from transforms.blocks import assign_blocks, block_origin, equal_area_xy, straddles
+from transforms.errors import IsthmusError, ShapeError
+from transforms.fold_plan import FoldPlan, Scheme, check_plan, fold_split
 
 __all__ = [
     "DROPPED",
@@ -45,11 +42,8 @@ __all__ = [
     "plan_block_folds",
     "plan_given_folds",
     "plan_random_folds",
-    "plan_region_folds",
     "straddles",
 ]
-
-Scheme = Literal["block", "random", "given", "region"]
 
 
 class SplitGroupError(IsthmusError):
@@ -62,33 +56,6 @@ class SplitGroupError(IsthmusError):
         )
 
 
-@dataclass(frozen=True)
-class FoldPlan:
-    """What each unit does in each fold.
-
-    Attributes:
-        scheme: how the folds were made; `random` is a diagnostic, never evidence.
-        block_id: int64 (n,), the unit of resampling: spatial block, or group of given folds.
-        fold: int8 (n,), the fold that tests on the unit; -1 = dropped from all.
-        region: str (n,), or None where regions were not given.
-        in_buffer: bool (n, n_folds); True where the unit may not train for that fold.
-    """
-
-    scheme: Scheme
-    block_id: IntArray
-    fold: npt.NDArray[np.int8]
-    region: npt.NDArray[np.str_] | None
-    in_buffer: npt.NDArray[np.bool_]
-
-    @property
-    def n_folds(self) -> int:
-        """Number of folds."""
-        return self.in_buffer.shape[1]
-
-    def __len__(self) -> int:
-        return len(self.fold)
-
-
 def apply_block_assignment(
     assignment: BlockAssignment,
     lon: npt.ArrayLike,
@@ -97,6 +64,7 @@ def apply_block_assignment(
     buffer_m: float,
     half_side_m: float = 0.0,
     region: npt.ArrayLike | None = None,
+    scheme: Scheme = "block",
 ) -> FoldPlan:
     """Plan the folds of one kind of unit.
 
@@ -104,15 +72,16 @@ def apply_block_assignment(
     footprint's diagonal, so that the whole footprint of a training unit stays clear of the test blocks.
 
     Args:
-        assignment: from `build_block_assignment`.
+        assignment: from `build_block_assignment`, or from `build_longitude_assignment` for scheme `longitude`.
         lon: float64 (n,), centres, degrees.
         lat: float64 (n,), degrees.
         buffer_m: least ground distance from a training footprint to a test block, metres.
         half_side_m: half the side of the footprint, metres; 160 for patches, 5 or 0 for pixels.
         region: str (n,), kept in the plan.
+        scheme: how the blocks were dealt.
 
     Returns:
-        The plan, scheme `block`.
+        The plan.
 
     Raises:
         TooFewUnitsError: a unit stands in a block that is not assigned, or a fold tests on nothing.
@@ -131,7 +100,7 @@ def apply_block_assignment(
         buffer_m + np.sqrt(2.0) * half_side_m if buffer_m > 0 else 0.0,
         assignment.n_folds,
     )
-    return _checked_plan(FoldPlan("block", block_id, fold, _as_text(region), in_buffer))
+    return check_plan(FoldPlan(scheme, block_id, fold, _as_text(region), in_buffer))
 
 
 def plan_block_folds(
@@ -215,7 +184,7 @@ def plan_random_folds(
     order = shuffled[np.argsort(np.asarray(class_ids)[shuffled], kind="stable")]
     fold = np.empty(n_units, np.int8)
     fold[order] = np.arange(n_units) % n_folds
-    return _checked_plan(FoldPlan("random", block_id, fold, _as_text(region), np.zeros((n_units, n_folds), bool)))
+    return check_plan(FoldPlan("random", block_id, fold, _as_text(region), np.zeros((n_units, n_folds), bool)))
 
 
 def plan_given_folds(fold: npt.ArrayLike, group: npt.ArrayLike, *, region: npt.ArrayLike | None = None) -> FoldPlan:
@@ -253,82 +222,7 @@ def plan_given_folds(fold: npt.ArrayLike, group: npt.ArrayLike, *, region: npt.A
         raise SplitGroupError([str(name) for name in names[split[:3]]], len(split))
     folds = np.where(used, np.searchsorted(numbers, given), DROPPED).astype(np.int8)
     buffer = np.zeros((len(folds), len(numbers)), bool)
-    return _checked_plan(FoldPlan("given", block_id.astype(np.int64), folds, _as_text(region), buffer))
-
-
-def plan_region_folds(
-    lon: npt.ArrayLike, lat: npt.ArrayLike, region: npt.ArrayLike, *, edge_m: float, buffer_m: float
-) -> FoldPlan:
-    """Plan leave-one-region-out cross-validation: how well a probe travels.
-
-    Args:
-        lon: float64 (n,), degrees.
-        lat: float64 (n,), degrees.
-        region: text (n,), no empty names; folds follow their alphabetical order.
-        edge_m: edge of the blocks that intervals resample, metres.
-        buffer_m: units nearer than this to any unit of the test region do not train, metres.
-
-    Returns:
-        The plan, scheme `region`.
-
-    Raises:
-        TooFewUnitsError: fewer than two regions.
-        ShapeError: a coordinate is NaN or out of range, or a region name is empty.
-    """
-    regions = np.asarray(region).astype(str)
-    if (regions == "").any():
-        raise ShapeError("region", "empty names", "a name for every unit", "Name a region or drop the unit.")
-    block_id = assign_blocks(lon, lat, edge_m)
-    names, fold = np.unique(regions, return_inverse=True)
-    check_enough(len(names), max(2, len(names)), "regions")
-    in_buffer = np.zeros((len(fold), len(names)), bool)
-    # straight lines through the ellipsoid: shorter than the arc by 1e-8 at some kilometres
-    to_xyz = pyproj.Transformer.from_crs(4979, 4978, always_xy=True)
-    xyz = np.stack(to_xyz.transform(lon, lat, np.zeros(len(fold))), axis=1)
-    for number in range(len(names)):
-        outside = np.flatnonzero(fold != number)
-        distance, _ = cKDTree(xyz[fold == number]).query(xyz[outside], distance_upper_bound=max(buffer_m, 0.0))
-        in_buffer[outside, number] = distance < buffer_m
-    return _checked_plan(FoldPlan("region", block_id, fold.astype(np.int8), regions, in_buffer))
-
-
-def fold_split(plan: FoldPlan, fold: int) -> tuple[IntArray, IntArray]:
-    """Give the training and test units of a fold.
-
-    Args:
-        plan: the plan.
-        fold: 0..n_folds-1.
-
-    Returns:
-        (train, test): int64 positions, ascending; dropped units are in neither, the buffer not in train.
-
-    Raises:
-        TooFewUnitsError: there is no such fold, or nothing to train or test on.
-    """
-    if not 0 <= fold < plan.n_folds:
-        raise TooFewUnitsError("fold", fold, f"0..{plan.n_folds - 1}", "Ask for a fold of this plan.")
-    test = np.flatnonzero(plan.fold == fold)
-    train = np.flatnonzero((plan.fold != fold) & (plan.fold != DROPPED) & ~plan.in_buffer[:, fold])
-    if not len(train) or not len(test):
-        raise TooFewUnitsError(
-            f"units of {plan.scheme} fold {fold}",
-            f"{len(train)} to train on, {len(test)} to test on",
-            "at least one each",
-            "Enlarge the area of interest or use fewer folds; never shrink the buffer to get units.",
-        )
-    return train, test
-
-
-def _checked_plan(plan: FoldPlan) -> FoldPlan:
-    missing = sorted(set(range(plan.n_folds)) - set(plan.fold.tolist()))
-    if missing:
-        raise TooFewUnitsError(
-            f"test units of {plan.scheme} folds",
-            f"none in folds {missing}",
-            "at least one in each fold",
-            "Enlarge the area of interest or use fewer folds.",
-        )
-    return plan
+    return check_plan(FoldPlan("given", block_id.astype(np.int64), folds, _as_text(region), buffer))
 
 
 def _as_text(region: npt.ArrayLike | None) -> npt.NDArray[np.str_] | None:

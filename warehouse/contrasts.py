@@ -50,9 +50,10 @@ def make_contrasts(warehouse: Warehouse, year: int) -> pa.Table:
 def answering_scheme(settings: EvaluateSettings) -> Scheme | None:
     """Give the scheme that answers the questions: the first whose folds resample many places.
 
-    Random folds leak, and leave-one-region-out has as many independent places as regions.
+    Random folds leak; leave-one-region-out and transfer have as many independent places as regions. Bands of longitude
+    are made of blocks, and blocks are what is resampled.
     """
-    return next((scheme for scheme in settings.schemes if scheme in ("block", "given")), None)
+    return next((scheme for scheme in settings.schemes if scheme in ("block", "given", "longitude")), None)
 
 
 def _contrast_family(

@@ -263,13 +263,15 @@ class FeatureReader:
 
 def _on_training_ground(patches: FoldPlan, pixels: FoldPlan, fold: int) -> npt.NDArray[np.bool_]:
     """Tell which patches may be learned from where a fold tests on its pixels; blocks are shared, so are regions."""
-    if pixels.scheme == "region":
-        assert patches.region is not None
-        assert pixels.region is not None
-        tested = np.unique(pixels.region[pixels.fold == fold])
-        return np.asarray((patches.fold >= 0) & ~np.isin(patches.region, tested), np.bool_)
-    in_buffer = patches.in_buffer[:, fold] if fold < patches.n_folds else False
-    return np.asarray((patches.fold >= 0) & (patches.fold != fold) & ~in_buffer, np.bool_)
+    name = pixels.region_of(fold)
+    if name is None:
+        return patches.trains(fold) if fold < patches.n_folds else np.asarray(patches.fold >= 0, np.bool_)
+    assert patches.region is not None  # plans of regions name them
+    # each grain numbers the regions that it has units in
+    mine = np.unique(patches.fold[patches.region == name])
+    if len(mine):
+        return patches.trains(int(mine[0]))
+    return np.full(len(patches), not pixels.trains_on_one)
 
 
 def _column(rows: pa.Table, name: str) -> npt.NDArray[np.generic]:

@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from transforms.errors import ShapeError
+from transforms.fold_plan import Scheme
 from transforms.pooling.operators import UnknownOperatorError, find_operator
 from transforms.pooling.pixels import PoolingParameters
 from transforms.upsampling.operators import UnknownUpsamplerError, find_upsampler
 from warehouse.layout import check_shard_key
 
 ShardRule = Literal["mgrs", "region", "file"]
-Scheme = Literal["block", "random", "given", "region"]
 Task = Literal["T1", "T5"]
 Bbox = tuple[float, float, float, float]
 #: Part of table names.
@@ -167,7 +167,7 @@ class EvaluateSettings(_Strict):
         schemes: fold schemes, the first one answers the questions.
         block_edge_m: edge of a spatial block on EPSG:6933.
         buffer_m: least distance between training units and test blocks; raised to the product's context.
-        n_folds: number of folds of block and random schemes.
+        n_folds: number of folds of block, longitude and random schemes.
         purity_min: least majority share of a T1 patch.
         c_grid: inverse regularisation strengths of the logistic probe; more than one: inner block CV picks.
         max_train_units: cap on training units per fold (uniform draw).

@@ -33,12 +33,12 @@ def make_folds(warehouse: Warehouse, year: int) -> pa.Table:
     settings = evaluate_settings(warehouse)
     # both grains whatever the tasks: blocks must not be dealt otherwise because another question is asked too
     kinds: tuple[UnitKind, ...] = ("patch", "pixel")
-    found = {kind: read_labelled_units(warehouse, kind, settings.label, year) for kind in kinds}
-    labelled = {kind: item for kind, item in found.items() if item is not None and len(item.units)}
-    plans = plan_schemes([item.units for item in labelled.values()], settings.schemes, fold_rules(warehouse))
+    read = {kind: read_labelled_units(warehouse, kind, settings.label, year) for kind in kinds}
+    labelled = {kind: item for kind, item in read.items() if item is not None and len(item.units)}
+    found = plan_schemes([item.units for item in labelled.values()], settings.schemes, fold_rules(warehouse))
     tables = [
         folds_table(labelled[kind].units, plan, settings.label, is_simulated=labelled[kind].is_simulated)
-        for (kind, _), plan in plans.items()
+        for (kind, _), plan in found.plans.items()
     ]
     if not tables:
         return warehouse.specs["out_probe__folds"].schema.empty_table()

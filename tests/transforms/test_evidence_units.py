@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -65,10 +67,10 @@ def test_units_are_the_labelled_rows() -> None:
     assert (units.kind, units.half_side_m) == ("patch", 160.0)
 
 
-@pytest.mark.parametrize("scheme", ["block", "random", "given", "region"])
+@pytest.mark.parametrize("scheme", ["block", "random", "given", "region", "longitude", "transfer"])
 def test_a_stored_plan_is_read_back_as_it_was(scheme: str) -> None:
     units = make_units()
-    plan = plan_schemes([units], [scheme], RULES)["patch", scheme]
+    plan = plan_schemes([units], [scheme], RULES).plans["patch", scheme]
     table = folds_table(units, plan, "cover", is_simulated=True)
     ids, found = plan_from_table(table, scheme)
     assert ids.tolist() == units.unit_id.tolist()
@@ -95,21 +97,23 @@ def test_rows_of_folds() -> None:
     assert table["is_simulated"].to_pylist() == [False] * 4
 
 
-def test_blocks_are_dealt_once_for_both_grains() -> None:
+@pytest.mark.parametrize("scheme", ["block", "longitude"])
+def test_blocks_are_dealt_once_for_both_grains(scheme: str) -> None:
     patches, pixels = make_units("patch"), make_units("pixel", 500, seed=1, half_side_m=0.0)
-    plans = plan_schemes([patches, pixels], ["block"], RULES)
-    by_block = [fold_of_blocks(plans[kind, "block"]) for kind in ("patch", "pixel")]
+    pixels = replace(pixels, lon=101.93 + (pixels.lon - 101.93) ** 2 / 0.14)  # more in the west than patches
+    plans = plan_schemes([patches, pixels], [scheme], RULES).plans
+    by_block = [fold_of_blocks(plans[kind, scheme]) for kind in ("patch", "pixel")]
     shared = set(by_block[0]) & set(by_block[1])
     assert len(shared) > 20
     assert all(by_block[0][block] == by_block[1][block] for block in shared)
     # a deal of pixels alone is another one, so sharing is no accident
-    alone = fold_of_blocks(plan_schemes([pixels], ["block"], RULES)["pixel", "block"])
+    alone = fold_of_blocks(plan_schemes([pixels], [scheme], RULES).plans["pixel", scheme])
     assert any(alone[block] != by_block[1][block] for block in alone)
 
 
 def test_patches_that_straddle_a_border_are_dropped_and_pixels_are_not() -> None:
     patches, pixels = make_units("patch", 600), make_units("pixel", 600, half_side_m=0.0)
-    plans = plan_schemes([patches, pixels], ["block"], RULES)
+    plans = plan_schemes([patches, pixels], ["block"], RULES).plans
     share = (plans["patch", "block"].fold == -1).mean()
     assert share == pytest.approx(1 - (1 - 320 / 2000) ** 2, abs=0.06)
     assert (plans["pixel", "block"].fold >= 0).all()
@@ -117,7 +121,7 @@ def test_patches_that_straddle_a_border_are_dropped_and_pixels_are_not() -> None
 
 def test_schemes_are_planned_for_every_kind() -> None:
     units = [make_units("patch"), make_units("pixel", 200, half_side_m=0.0)]
-    plans = plan_schemes(units, ["block", "random", "region"], RULES)
+    plans = plan_schemes(units, ["block", "random", "region"], RULES).plans
     assert set(plans) == {(kind, scheme) for kind in ("patch", "pixel") for scheme in ("block", "random", "region")}
     assert all(plan.scheme == scheme for (_, scheme), plan in plans.items())
     assert plans["patch", "random"].in_buffer.sum() == 0
@@ -129,22 +133,22 @@ def test_schemes_are_planned_for_every_kind() -> None:
 def test_given_folds_are_kept_and_groups_are_blocks() -> None:
     group = np.repeat(np.arange(100, dtype=np.int32), 3)
     units = make_units(given_fold=(group % 4).astype(np.int16), given_group=group)
-    plan = plan_schemes([units], ["given"], RULES)["patch", "given"]
+    plan = plan_schemes([units], ["given"], RULES).plans["patch", "given"]
     assert plan.fold.tolist() == (group % 4).tolist()
     assert plan.block_id.tolist() == group.tolist()
 
 
 def test_given_folds_without_groups_are_kept() -> None:
     units = make_units(given_group=np.full(300, -1, np.int32))
-    plan = plan_schemes([units], ["given"], RULES)["patch", "given"]
+    plan = plan_schemes([units], ["given"], RULES).plans["patch", "given"]
     assert plan.fold.tolist() == units.given_fold.tolist()
     assert len(np.unique(plan.block_id)) > 1
 
 
 def test_the_seed_decides_the_deal() -> None:
     units = make_units()
-    same = [plan_schemes([units], ["block", "random"], RULES) for _ in range(2)]
-    other = plan_schemes([units], ["random"], FoldRules(2000.0, 300.0, 3, 6))
+    same = [plan_schemes([units], ["block", "random"], RULES).plans for _ in range(2)]
+    other = plan_schemes([units], ["random"], FoldRules(2000.0, 300.0, 3, 6)).plans
     for key in same[0]:
         assert_same(same[1][key], same[0][key])
     assert (other["patch", "random"].fold != same[0]["patch", "random"].fold).any()
@@ -152,20 +156,33 @@ def test_the_seed_decides_the_deal() -> None:
 
 def test_kinds_without_units_have_no_plan() -> None:
     empty = make_units("pixel", 0)
-    assert set(plan_schemes([make_units(), empty], ["block", "random"], RULES)) == {
+    assert set(plan_schemes([make_units(), empty], ["block", "random"], RULES).plans) == {
         ("patch", "block"),
         ("patch", "random"),
     }
 
 
-def test_too_few_blocks_are_refused() -> None:
-    with pytest.raises(TooFewUnitsError, match="blocks"):
-        plan_schemes([make_units()], ["block"], FoldRules(100_000.0, 0.0, 5, 0))
+def test_a_scheme_that_cannot_be_planned_leaves_its_reason_and_the_others_alone() -> None:
+    patches, pixels = make_units("patch"), make_units("pixel", half_side_m=0.0, given_fold=np.zeros(300, np.int16))
+    schemes = ["block", "longitude", "random", "region", "given"]
+    found = plan_schemes([patches, pixels], schemes, FoldRules(100_000.0, 0.0, 5, 0))
+    kinds = ("patch", "pixel")
+    planned = {(kind, scheme) for kind in kinds for scheme in ("random", "region")} | {("patch", "given")}
+    assert set(found.plans) == planned
+    assert set(found.problems) == {(kind, scheme) for kind in kinds for scheme in schemes} - planned
+    assert "expected at least 5" in found.problems["patch", "block"]
+    assert "columns of blocks" in found.problems["pixel", "longitude"]
+    assert "given folds: found 1" in found.problems["pixel", "given"]
+
+
+def test_without_units_there_is_neither_plan_nor_problem() -> None:
+    found = plan_schemes([make_units(n=0)], ["block"], RULES)
+    assert (found.plans, found.problems) == ({}, {})
 
 
 def test_plans_are_taken_by_position() -> None:
     units = make_units()
-    plan = plan_schemes([units], ["block"], RULES)["patch", "block"]
+    plan = plan_schemes([units], ["block"], RULES).plans["patch", "block"]
     chosen = np.array([5, 2, 200])
     taken = take_plan(plan, chosen)
     assert taken.fold.tolist() == plan.fold[chosen].tolist()
@@ -176,7 +193,7 @@ def test_plans_are_taken_by_position() -> None:
 
 
 def test_units_without_a_fold_are_refused() -> None:
-    plan = plan_schemes([make_units()], ["block"], RULES)["patch", "block"]
+    plan = plan_schemes([make_units()], ["block"], RULES).plans["patch", "block"]
     with pytest.raises(TooFewUnitsError):
         take_plan(plan, np.array([3, -1]))
 

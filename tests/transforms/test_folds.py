@@ -309,23 +309,3 @@ class TestPlans:
             folds.plan_given_folds([0, 0], ["a", "b"])
         with pytest.raises(ShapeError):
             folds.plan_given_folds([0.0, 1.0], ["a", "b"])
-
-    def test_leave_one_region_out(self) -> None:
-        lon, lat = scatter(600, 102.0, 12.5, 0.1)
-        region = np.where(lon < 102.0, "west", "east")
-        plan = folds.plan_region_folds(lon, lat, region, edge_m=EDGE_M, buffer_m=1500.0)
-        assert plan.n_folds == 2
-        for fold, name in enumerate(["east", "west"]):
-            train, test = folds.fold_split(plan, fold)
-            assert set(region[test].tolist()) == {name}
-            distances = GEOD.inv(*(
-                np.broadcast_to(values, (len(test), len(train))).ravel()
-                for values in (lon[test][:, None], lat[test][:, None], lon[train], lat[train])
-            ))[2]  # fmt: skip
-            assert distances.min() >= 1500.0 - 1e-3
-            dropped = plan.in_buffer[:, fold]
-            assert 0 < dropped.sum() < 200
-        with pytest.raises(TooFewUnitsError, match="regions"):
-            folds.plan_region_folds(lon, lat, ["a"] * 600, edge_m=EDGE_M, buffer_m=0.0)
-        with pytest.raises(ShapeError, match="empty names"):
-            folds.plan_region_folds(lon, lat, [""] * 600, edge_m=EDGE_M, buffer_m=0.0)

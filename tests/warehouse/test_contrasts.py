@@ -150,7 +150,12 @@ def test_p_values_of_secondary_contrasts_are_corrected_within_their_task(open_wa
 
 @pytest.mark.parametrize(
     ("schemes", "answering"),
-    [(["block", "random"], "block"), (["random", "region", "block"], "block"), (["region", "random"], None)],
+    [
+        (["block", "random"], "block"),
+        (["random", "region", "block"], "block"),
+        (["region", "random"], None),
+        (["transfer", "longitude"], "longitude"),
+    ],
 )
 def test_only_the_claim_of_the_answering_scheme_is_primary(open_warehouse, schemes, answering) -> None:
     warehouse = open_warehouse(schemes=schemes)

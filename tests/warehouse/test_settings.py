@@ -258,7 +258,7 @@ def test_unknown_tables_are_refused(write) -> None:
             "[evaluate]",
             '[evaluate]\nschemes = ["spatial"]',
             "evaluate.schemes.0",
-            "'block', 'random', 'given' or 'region'",
+            "'block', 'random', 'given', 'region', 'longitude' or 'transfer'",
         ),
         ("[evaluate]", "[evaluate]\nblock_edge_m = 0", "evaluate.block_edge_m", "greater than 0"),
         ("[evaluate]", "[evaluate]\nbuffer_m = -1", "evaluate.buffer_m", "greater than or equal to 0"),

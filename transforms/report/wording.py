@@ -47,6 +47,8 @@ SCHEME_TITLES = {
     "block": "spatial blocks with a buffer",
     "random": "random (leaks between neighbours)",
     "region": "leave one region out",
+    "longitude": "bands of longitude with a buffer",
+    "transfer": "trained on one region, tested on each other",
     "given": "given by the data set",
 }
 QUESTION_TITLES = {
