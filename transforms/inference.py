@@ -9,6 +9,7 @@ treats them as independent covers far less than it claims. That is why nothing h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +18,14 @@ import numpy.typing as npt
 from scipy import stats
 
 from transforms.errors import ShapeError, TooFewUnitsError
-from transforms.metrics import METRICS, FloatArray, IntArray, Metric
+from transforms.metrics import METRICS, FloatArray
 
 Verdict = Literal["superior", "non-inferior", "inferior", "inconclusive"]
 Method = Literal["block_bootstrap", "block_jackknife_t"]
+#: A metric maps sums (..., *trailing) to float64 (...); NaN where it is undefined.
+Score = Callable[[npt.NDArray[np.number]], FloatArray]
+#: What arms on the same units share, per block.
+Units = Callable[[npt.NDArray[np.number]], npt.NDArray[np.number]]
 
 #: Coverage that intervals claim.
 LEVEL = 0.95
@@ -37,12 +42,12 @@ class Contrast:
     """A paired comparison of an arm with a reference, in units of the metric (0.02 = 2 points).
 
     Attributes:
-        delta: metric(arm) - metric(reference) on confusions summed over all blocks.
+        delta: metric(arm) - metric(reference) on counts summed over all blocks.
         lo: lower end of the 95 % interval.
         hi: upper end.
         p: two-sided p value of delta = 0.
         n_blocks: blocks with data.
-        block_wins: blocks in which the arm alone scores higher; ties are nobody's.
+        block_wins: blocks in which the arm alone scores better; ties are nobody's.
         verdict: what the interval supports, see `decide_verdict`.
         method: how the interval was made.
     """
@@ -88,6 +93,62 @@ def decide_verdict(lo: float, hi: float, margin: float, n_blocks: int) -> Verdic
     return "inconclusive"
 
 
+def contrast_sums(
+    arm: npt.NDArray[np.number],
+    reference: npt.NDArray[np.number],
+    score: Score,
+    *,
+    units: Units,
+    margin: float,
+    rng: np.random.Generator,
+    higher_is_better: bool = True,
+    n_replicates: int = N_REPLICATES,
+) -> Contrast:
+    """Compare two arms on the same test units by any metric of summed counts; the spatial block is resampled.
+
+    The statistic is score(arm) - score(reference), each on its sums over blocks. From 30 blocks its interval is
+    the paired percentile bootstrap (Efron & Tibshirani 1993, ch. 13): one draw of blocks serves both arms. Under
+    30 it is ``delta +- t(n - 1) * se`` with the delete-one-block jackknife standard error of the same statistic
+    (ibid., ch. 11).
+
+    Where lower is better (MAE, Hamming loss) `delta`, `lo` and `hi` keep the sign of the metric, so a better arm
+    has a negative delta; the verdict is read off the gain, ``-delta`` in ``[-hi, -lo]``, and `block_wins` counts
+    blocks in which the arm is lower.
+
+    Args:
+        arm: numbers (b, ...), summable counts per block; blocks without units are left out.
+        reference: numbers (b, ...), the same blocks in the same order.
+        score: the metric, sums (..., *trailing) to float64 (...), vectorised over leading axes.
+        units: what sums say of the units alone, which arms on the same units share: sums (b, *trailing) to
+            numbers (b, ...), all zero where a block has no unit, and nowhere else. Whole numbers must be equal,
+            floats to 1e-9.
+        margin: non-inferiority margin, metric units (0.02 for 2 points), in (0, 1); a metric with a unit of its
+            own (MAE in dB) is divided by a scale first.
+        rng: draws the bootstrap; unused under 30 blocks.
+        higher_is_better: False for losses and errors.
+        n_replicates: bootstrap replicates.
+
+    Returns:
+        The contrast; interval ends and p are NaN where the metric is undefined on a resample.
+
+    Raises:
+        ShapeError: the arms do not cover the same units, or the margin is out of range.
+        TooFewUnitsError: fewer than two blocks hold units.
+    """
+    arm_sums, reference_sums = _paired_blocks(arm, reference, units)
+    n_blocks = len(arm_sums)
+    delta = float(score(arm_sums.sum(axis=0)) - score(reference_sums.sum(axis=0)))
+    weights, method = _block_weights(n_blocks, rng, n_replicates)
+    deltas = _reweighted(weights, arm_sums, score) - _reweighted(weights, reference_sums, score)
+    lo, hi, p = _interval(delta, deltas, method)
+    gains = score(arm_sums) - score(reference_sums)
+    if higher_is_better:
+        wins, verdict = gains > 0, decide_verdict(lo, hi, margin, n_blocks)
+    else:
+        wins, verdict = gains < 0, decide_verdict(-hi, -lo, margin, n_blocks)
+    return Contrast(delta, lo, hi, p, n_blocks, int(wins.sum()), verdict, method)
+
+
 def contrast_arms(
     arm: npt.NDArray[np.integer],
     reference: npt.NDArray[np.integer],
@@ -97,12 +158,7 @@ def contrast_arms(
     rng: np.random.Generator,
     n_replicates: int = N_REPLICATES,
 ) -> Contrast:
-    """Compare two arms on the same test units, with the spatial block as the unit of resampling.
-
-    The statistic is metric(arm) - metric(reference), each on its confusion matrix summed over blocks. From
-    30 blocks its interval is the paired percentile bootstrap (Efron & Tibshirani 1993, ch. 13): one draw of
-    blocks serves both arms. Under 30 it is ``delta +- t(n - 1) * se`` with the delete-one-block jackknife
-    standard error of the same statistic (ibid., ch. 11).
+    """Compare two arms by a metric of their confusion matrices: `contrast_sums` on confusions per block.
 
     Args:
         arm: integers (b, k, k), confusions per block, rows truth; blocks without units are left out.
@@ -119,21 +175,37 @@ def contrast_arms(
         ShapeError: the arms do not cover the same units, or the metric or margin is unknown or out of range.
         TooFewUnitsError: fewer than two blocks hold units.
     """
-    arm_counts, reference_counts = _paired_blocks(arm, reference)
-    score = _metric_named(metric)
-    n_blocks = len(arm_counts)
-    delta = float(score(arm_counts.sum(axis=0)) - score(reference_counts.sum(axis=0)))
-    method: Method
-    if n_blocks >= MIN_BLOCKS_BOOTSTRAP:
-        method = "block_bootstrap"
-        weights = rng.multinomial(n_blocks, np.full(n_blocks, 1.0 / n_blocks), size=n_replicates)
-        lo, hi, p = _percentile_interval(_reweighted_deltas(weights, arm_counts, reference_counts, metric))
-    else:
-        method = "block_jackknife_t"
-        weights = 1 - np.eye(n_blocks, dtype=np.int64)
-        lo, hi, p = _jackknife_interval(delta, _reweighted_deltas(weights, arm_counts, reference_counts, metric))
-    wins = int((score(arm_counts) > score(reference_counts)).sum())
-    return Contrast(delta, lo, hi, p, n_blocks, wins, decide_verdict(lo, hi, margin, n_blocks), method)
+    if arm.ndim != 3 or arm.shape[1] != arm.shape[2]:
+        raise ShapeError("confusions per block", arm.shape, "(b, k, k)", "Count pairs by `confusion_by_block`.")
+    if metric not in METRICS:
+        raise ShapeError("metric", metric, f"one of {', '.join(METRICS)}", "Correct the name.")
+    return contrast_sums(
+        arm, reference, METRICS[metric], units=_truth_counts, margin=margin, rng=rng, n_replicates=n_replicates
+    )
+
+
+def interval_of_score(
+    sums: npt.NDArray[np.number], score: Score, *, rng: np.random.Generator, n_replicates: int = N_REPLICATES
+) -> tuple[float, float]:
+    """Give the 95 % block interval of one arm's score, by the procedure of `contrast_sums`.
+
+    Args:
+        sums: numbers (b, ...), summable counts per block; blocks of zeros alone are left out.
+        score: the metric, sums (..., *trailing) to float64 (...).
+        rng: draws the bootstrap; unused under 30 blocks.
+        n_replicates: bootstrap replicates.
+
+    Returns:
+        (lo, hi); NaN where the metric is undefined on a resample. A t interval may reach over the metric's range.
+
+    Raises:
+        TooFewUnitsError: fewer than two blocks hold units.
+    """
+    filled = _filled_blocks(sums, sums)
+    kept = sums[filled]
+    weights, method = _block_weights(len(kept), rng, n_replicates)
+    lo, hi, _ = _interval(float(score(kept.sum(axis=0))), _reweighted(weights, kept, score), method)
+    return lo, hi
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
@@ -159,48 +231,66 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     return adjusted
 
 
-def _metric_named(metric: str) -> Metric:
-    if metric not in METRICS:
-        raise ShapeError("metric", metric, f"one of {', '.join(METRICS)}", "Correct the name.")
-    return METRICS[metric]
+def _truth_counts(confusions: npt.NDArray[np.number]) -> npt.NDArray[np.number]:
+    counts: npt.NDArray[np.number] = confusions.sum(axis=-1)
+    return counts
 
 
-def _paired_blocks(arm: npt.NDArray[np.integer], reference: npt.NDArray[np.integer]) -> tuple[IntArray, IntArray]:
+def _paired_blocks(
+    arm: npt.NDArray[np.number], reference: npt.NDArray[np.number], units: Units
+) -> tuple[npt.NDArray[np.number], npt.NDArray[np.number]]:
     """Check that both arms were scored on the same units; drop blocks without any."""
-    if arm.shape != reference.shape or arm.ndim != 3 or arm.shape[1] != arm.shape[2]:
+    if arm.shape != reference.shape or arm.ndim < 2:
         raise ShapeError(
-            "confusions per block",
+            "sums per block",
             f"{arm.shape} and {reference.shape}",
-            "two (b, k, k)",
+            "two (b, ...), alike",
             "Align both arms on the same blocks and classes.",
         )
-    differs = np.flatnonzero((arm.sum(axis=2) != reference.sum(axis=2)).any(axis=1))
+    of_arm, of_reference = units(arm), units(reference)
+    exact = np.issubdtype(of_arm.dtype, np.integer) and np.issubdtype(of_reference.dtype, np.integer)
+    same = of_arm == of_reference if exact else np.isclose(of_arm, of_reference, rtol=1e-9, atol=0.0)
+    differs = np.flatnonzero(~same.reshape(len(arm), -1).all(axis=1))
     if len(differs):
         raise ShapeError(
-            "truth counts of arm and reference",
+            "test units of arm and reference",
             f"{len(differs)} of {len(arm)} blocks differ (first at position {differs[0]})",
             "the same units in both",
             "Score both arms on the units that both cover.",
         )
-    filled = arm.sum(axis=(1, 2)) > 0
+    filled = _filled_blocks(arm, of_arm)
+    return arm[filled], reference[filled]
+
+
+def _filled_blocks(sums: npt.NDArray[np.number], units: npt.NDArray[np.number]) -> npt.NDArray[np.bool_]:
+    """Tell which blocks hold units, bool (b,)."""
+    filled: npt.NDArray[np.bool_] = (units.reshape(len(sums), -1) != 0).any(axis=1)
     if filled.sum() < 2:
         raise TooFewUnitsError(
             "blocks with test units", int(filled.sum()), "at least 2", "Enlarge the area of interest."
         )
-    return arm[filled].astype(np.int64), reference[filled].astype(np.int64)
+    return filled
 
 
-def _reweighted_deltas(weights: npt.NDArray[np.integer], arm: IntArray, reference: IntArray, metric: str) -> FloatArray:
-    """Give the statistic under block weights: (r, b) weights to float64 (r,)."""
-    n_blocks, n_classes, _ = arm.shape
-    score = METRICS[metric]
-    factors = weights.astype(np.float64)  # BLAS multiplies floats; counts stay exact below 2**53
+def _block_weights(
+    n_blocks: int, rng: np.random.Generator, n_replicates: int
+) -> tuple[npt.NDArray[np.integer], Method]:
+    """Say how often each replicate takes each block, (r, b), and the name of the procedure."""
+    if n_blocks < MIN_BLOCKS_BOOTSTRAP:
+        return 1 - np.eye(n_blocks, dtype=np.int64), "block_jackknife_t"
+    return rng.multinomial(n_blocks, np.full(n_blocks, 1.0 / n_blocks), size=n_replicates), "block_bootstrap"
 
-    def scored(counts: IntArray) -> FloatArray:
-        sums = factors @ counts.reshape(n_blocks, n_classes**2).astype(np.float64)
-        return score(sums.reshape(-1, n_classes, n_classes))
 
-    return scored(arm) - scored(reference)
+def _reweighted(weights: npt.NDArray[np.integer], sums: npt.NDArray[np.number], score: Score) -> FloatArray:
+    """Score each replicate: weights (r, b) and sums (b, ...) to float64 (r,)."""
+    # BLAS multiplies floats; counts stay exact below 2**53
+    replicates = weights.astype(np.float64) @ sums.reshape(len(sums), -1).astype(np.float64)
+    return score(replicates.reshape(-1, *sums.shape[1:]))
+
+
+def _interval(value: float, replicates: FloatArray, method: Method) -> tuple[float, float, float]:
+    """Give (lo, hi, p) of a statistic from its replicates."""
+    return _percentile_interval(replicates) if method == "block_bootstrap" else _jackknife_interval(value, replicates)
 
 
 def _percentile_interval(deltas: FloatArray) -> tuple[float, float, float]:

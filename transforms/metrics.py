@@ -103,16 +103,16 @@ def _margins(confusions: npt.ArrayLike) -> tuple[FloatArray, FloatArray, FloatAr
     return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1), counts.sum(axis=-2)
 
 
-def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> FloatArray:
+def divide_or_nan(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> FloatArray:
     """Divide; NaN, without a warning, where the denominator is 0."""
     num, den = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
     return np.divide(num, den, out=np.full(num.shape, np.nan), where=den != 0)
 
 
-def _mean_of_defined(values: FloatArray) -> FloatArray:
+def mean_of_defined(values: FloatArray) -> FloatArray:
     """Average over the last axis without NaN; NaN, without a warning, where all are."""
     defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
+    return divide_or_nan(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
 
 
 def per_class_f1(confusions: npt.ArrayLike) -> FloatArray:
@@ -125,7 +125,7 @@ def per_class_f1(confusions: npt.ArrayLike) -> FloatArray:
         float64 (..., k); NaN where a class is in neither truth nor prediction.
     """
     hits, truths, preds = _margins(confusions)
-    return _ratio(2 * hits, truths + preds)
+    return divide_or_nan(2 * hits, truths + preds)
 
 
 def per_class_iou(confusions: npt.ArrayLike) -> FloatArray:
@@ -138,7 +138,7 @@ def per_class_iou(confusions: npt.ArrayLike) -> FloatArray:
         float64 (..., k); NaN where a class is in neither truth nor prediction.
     """
     hits, truths, preds = _margins(confusions)
-    return _ratio(hits, truths + preds - hits)
+    return divide_or_nan(hits, truths + preds - hits)
 
 
 def per_class_recall(confusions: npt.ArrayLike) -> FloatArray:
@@ -151,28 +151,28 @@ def per_class_recall(confusions: npt.ArrayLike) -> FloatArray:
         float64 (..., k); NaN where a class is not in truth.
     """
     hits, truths, _ = _margins(confusions)
-    return _ratio(hits, truths)
+    return divide_or_nan(hits, truths)
 
 
 def macro_f1(confusions: npt.ArrayLike) -> FloatArray:
     """Unweighted mean of the classes' F1; absent classes by the module's rule. (..., k, k) to (...)."""
-    return _mean_of_defined(per_class_f1(confusions))
+    return mean_of_defined(per_class_f1(confusions))
 
 
 def mean_iou(confusions: npt.ArrayLike) -> FloatArray:
     """Unweighted mean of the classes' IoU (mIoU); absent classes by the same rule. (..., k, k) to (...)."""
-    return _mean_of_defined(per_class_iou(confusions))
+    return mean_of_defined(per_class_iou(confusions))
 
 
 def balanced_accuracy(confusions: npt.ArrayLike) -> FloatArray:
     """Unweighted mean recall of the classes in truth. (..., k, k) to (...)."""
-    return _mean_of_defined(per_class_recall(confusions))
+    return mean_of_defined(per_class_recall(confusions))
 
 
 def overall_accuracy(confusions: npt.ArrayLike) -> FloatArray:
     """Share of units predicted right (OA). (..., k, k) to (...)."""
     hits, truths, _ = _margins(confusions)
-    return _ratio(hits.sum(axis=-1), truths.sum(axis=-1))
+    return divide_or_nan(hits.sum(axis=-1), truths.sum(axis=-1))
 
 
 def kappa(confusions: npt.ArrayLike) -> FloatArray:
@@ -183,7 +183,7 @@ def kappa(confusions: npt.ArrayLike) -> FloatArray:
     hits, truths, preds = _margins(confusions)
     total = truths.sum(axis=-1)
     chance = (truths * preds).sum(axis=-1)  # times total: all terms stay whole numbers, so no rounding
-    return _ratio(total * hits.sum(axis=-1) - chance, total**2 - chance)
+    return divide_or_nan(total * hits.sum(axis=-1) - chance, total**2 - chance)
 
 
 def mcc(confusions: npt.ArrayLike) -> FloatArray:
@@ -195,7 +195,7 @@ def mcc(confusions: npt.ArrayLike) -> FloatArray:
     total = truths.sum(axis=-1)
     covariance = total * hits.sum(axis=-1) - (truths * preds).sum(axis=-1)
     spread = np.sqrt(total**2 - (truths**2).sum(axis=-1)) * np.sqrt(total**2 - (preds**2).sum(axis=-1))
-    value = np.where(spread > 0, _ratio(covariance, spread), 0.0)
+    value = np.where(spread > 0, divide_or_nan(covariance, spread), 0.0)
     return np.where(total > 0, value, np.nan)
 
 

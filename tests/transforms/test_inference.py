@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from transforms.errors import ShapeError, TooFewUnitsError
-from transforms.inference import Contrast, contrast_arms, decide_verdict, holm
+from transforms.inference import Contrast, contrast_arms, contrast_sums, decide_verdict, holm, interval_of_score
 from transforms.metrics import METRICS
 
 K = 3
@@ -147,6 +147,92 @@ def test_an_undefined_metric_is_inconclusive() -> None:
     found = contrast(arm, arm, "kappa")
     assert np.isnan([found.delta, found.lo, found.hi, found.p]).all()
     assert found.verdict == "inconclusive"
+
+
+def error_sums(n_blocks: int, mean: float, seed: int) -> np.ndarray:
+    """Per block: number of units, sum of their truth, sum of their absolute errors, (b, 3) floats."""
+    rng = np.random.default_rng(seed)
+    errors = np.abs(rng.normal(mean, 0.02, n_blocks)) * 50
+    truth = np.random.default_rng(0).uniform(10, 20, n_blocks)
+    return np.stack([np.full(n_blocks, 50.0), truth, errors], axis=1)
+
+
+def mean_error(sums: np.ndarray) -> np.ndarray:
+    return sums[..., 2] / sums[..., 0]
+
+
+def contrast_errors(arm: np.ndarray, reference: np.ndarray, *, higher_is_better: bool = False) -> Contrast:
+    return contrast_sums(
+        arm,
+        reference,
+        mean_error,
+        units=lambda sums: sums[..., :2],
+        margin=0.02,
+        rng=np.random.default_rng(5),
+        higher_is_better=higher_is_better,
+    )
+
+
+@pytest.mark.parametrize("n_blocks", [25, 40])
+@pytest.mark.parametrize(("mean", "verdict"), [(0.05, "superior"), (0.105, "non-inferior"), (0.2, "inferior")])
+def test_of_errors_the_lower_is_the_better(n_blocks: int, mean: float, verdict: str) -> None:
+    arm, reference = error_sums(n_blocks, mean, 1), error_sums(n_blocks, 0.1, 2)
+    found = contrast_errors(arm, reference)
+    assert found.verdict == verdict
+    # the interval keeps the sign of the metric
+    assert found.delta == pytest.approx((arm[:, 2].sum() - reference[:, 2].sum()) / (50 * n_blocks))
+    assert found.lo < found.delta < found.hi
+    assert found.block_wins == (arm[:, 2] < reference[:, 2]).sum()
+
+
+@pytest.mark.parametrize("n_blocks", [25, 40])
+def test_a_loss_and_its_negative_give_one_verdict(n_blocks: int) -> None:
+    arm, reference = make_arms(n_blocks)
+    accuracy = METRICS["overall_accuracy"]
+    options = {"units": lambda counts: counts.sum(axis=-1), "margin": 0.02}
+    as_score = contrast_sums(arm, reference, accuracy, rng=np.random.default_rng(5), **options)
+    as_loss = contrast_sums(
+        arm,
+        reference,
+        lambda counts: 1 - accuracy(counts),
+        rng=np.random.default_rng(5),
+        higher_is_better=False,
+        **options,
+    )
+    assert (as_loss.delta, as_loss.lo, as_loss.hi) == pytest.approx((-as_score.delta, -as_score.hi, -as_score.lo))
+    assert (as_loss.verdict, as_loss.block_wins) == (as_score.verdict, as_score.block_wins)
+    assert as_loss.p == pytest.approx(as_score.p)
+
+
+def test_the_jackknife_of_mean_errors_is_the_paired_t_interval() -> None:
+    arm, reference = error_sums(25, 0.12, 1), error_sums(25, 0.1, 2)
+    found = contrast_errors(arm, reference)
+    interval = stats.ttest_1samp((arm[:, 2] - reference[:, 2]) / 50, 0.0).confidence_interval(0.95)
+    assert (found.lo, found.hi) == pytest.approx((interval.low, interval.high))
+
+
+def test_sums_over_other_units_are_refused() -> None:
+    arm, reference = error_sums(25, 0.1, 1), error_sums(25, 0.1, 2)
+    rounded = arm.copy()
+    rounded[:, 1] *= 1 + 1e-12  # the same truth, added up in another order
+    assert contrast_errors(rounded, reference) == contrast_errors(arm, reference)
+    arm[4, 1] += 1e-3
+    with pytest.raises(ShapeError, match=r"1 of 25 blocks differ \(first at position 4\)"):
+        contrast_errors(arm, reference)
+    with pytest.raises(ShapeError, match="Align both arms"):
+        contrast_errors(arm[1:], reference)
+
+
+@pytest.mark.parametrize("n_blocks", [25, 40])
+def test_the_interval_of_a_score_is_that_of_its_contrast_with_nothing(n_blocks: int) -> None:
+    arm = error_sums(n_blocks, 0.1, 1)
+    nothing = arm * [1, 1, 0]
+    found = contrast_errors(arm, nothing)
+    assert interval_of_score(arm, mean_error, rng=np.random.default_rng(5)) == (found.lo, found.hi)
+    padded = np.concatenate([np.zeros((7, 3)), arm])
+    assert interval_of_score(padded, mean_error, rng=np.random.default_rng(5)) == (found.lo, found.hi)
+    with pytest.raises(TooFewUnitsError, match="found 1"):
+        interval_of_score(arm[:1], mean_error, rng=np.random.default_rng(5))
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,9 @@ import numpy as np
 
 from transforms.arms import ARMS, CLAIMS, Task
 from transforms.errors import TooFewUnitsError
-from transforms.inference import contrast_arms
+from transforms.inference import interval_of_score
 from transforms.metrics import METRICS, IntArray
 from transforms.report.data import ReportData
-
-#: A score has no margin; `contrast_arms` wants one for a verdict that is not used here.
-_UNUSED_MARGIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,26 +70,19 @@ def score_arms(data: ReportData) -> list[ArmScore]:
 def score_interval(confusions: IntArray, metric: str, rng: np.random.Generator) -> tuple[float, float]:
     """Give the 95 % block interval of one arm's score.
 
-    The interval is that of the contrast with an arm that is always wrong: its score is 0 in every resample, so
-    the difference is the score itself, and one tested procedure serves scores and contrasts.
-
     Args:
-        confusions: int64 (b, k, k) per block, rows truth; k at least 2.
-        metric: a name in `METRICS` that is 0 for an arm that is always wrong.
+        confusions: int64 (b, k, k) per block, rows truth.
+        metric: a name in `METRICS`.
         rng: draws the bootstrap.
 
     Returns:
         (lo, hi) within [0, 1]; NaN where fewer than two blocks hold units.
     """
-    n_classes = confusions.shape[-1]
-    always_wrong = np.zeros_like(confusions)
-    classes = np.arange(n_classes)
-    always_wrong[:, classes, (classes + 1) % n_classes] = confusions.sum(axis=2)
     try:
-        found = contrast_arms(confusions, always_wrong, metric=metric, margin=_UNUSED_MARGIN, rng=rng)
+        lo, hi = interval_of_score(confusions, METRICS[metric], rng=rng)
     except TooFewUnitsError:
         return float("nan"), float("nan")
-    return float(np.clip(found.lo, 0, 1)), float(np.clip(found.hi, 0, 1))
+    return float(np.clip(lo, 0, 1)), float(np.clip(hi, 0, 1))
 
 
 def _grouped(data: ReportData) -> Iterator[tuple[tuple[Any, ...], list[dict[str, Any]]]]:
