@@ -21,15 +21,17 @@ from transforms.metrics import FloatArray, IntArray, divide_or_nan
 #: Class ids (n,) or flags (n, k).
 Labels = npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
-#: Similarities held at once: bounds memory at about 16 bytes each, whatever the database.
+#: Similarities held at once: bounds memory at about 24 bytes each, whatever the database.
 _CELLS_PER_BLOCK = 4_000_000
+#: Steps in which cosines are compared, to one: below 2^31, so that a step and a position share an int64.
+_STEPS = 2.0**30
 
 
 def rank_database(queries: npt.ArrayLike, database: npt.ArrayLike, k_max: int) -> IntArray:
     """Find the rows of a database with the highest cosine to each query, best first; exact.
 
-    Cosines are computed in float64 and compared as float32, so that copies of one vector tie whatever the order in
-    which a BLAS adds; ties go to the lower position. A zero vector has cosine 0 with all, as in scikit-learn.
+    Cosines are computed in float64 and compared in steps of 2^-30, so that copies of one vector tie whatever the order
+    in which a BLAS adds; ties go to the lower position. A zero vector has cosine 0 with all, as in scikit-learn.
 
     Args:
         queries: float (q, d).
@@ -53,7 +55,7 @@ def rank_database(queries: npt.ArrayLike, database: npt.ArrayLike, k_max: int) -
     found = np.empty((len(rows), min(k_max, len(columns))), np.int64)
     step = max(1, _CELLS_PER_BLOCK // len(columns))
     for start in range(0, len(rows), step):
-        found[start : start + step] = _highest((rows[start : start + step] @ columns.T).astype(np.float32), k_max)
+        found[start : start + step] = _nearest(rows[start : start + step] @ columns.T, k_max)
     return found
 
 
@@ -110,8 +112,11 @@ def random_precision(query_labels: Labels, database_labels: Labels) -> FloatArra
     queries, database = _packed_flags(query_labels, database_labels)
     wanted, slot = np.unique(queries, axis=0, return_inverse=True)
     kinds, counts = np.unique(database, axis=0, return_counts=True)
-    shares = (wanted[:, None, :] & kinds[None, :, :]).any(axis=2)
-    expected = divide_or_nan(shares @ counts, np.full(len(wanted), len(database)))
+    relevant = np.empty(len(wanted))
+    step = max(1, _CELLS_PER_BLOCK // max(1, kinds.size))
+    for start in range(0, len(wanted), step):
+        relevant[start : start + step] = (wanted[start : start + step, None, :] & kinds).any(axis=2) @ counts
+    expected = divide_or_nan(relevant, np.full(len(wanted), len(database)))
     expected[~wanted.any(axis=1)] = np.nan
     return expected[slot.reshape(-1)]
 
@@ -160,15 +165,15 @@ def _unit_rows(what: str, vectors: npt.ArrayLike) -> FloatArray:
     return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
 
 
-def _highest(similarity: npt.NDArray[np.float32], k_max: int) -> IntArray:
-    """Give the positions of the highest values of each row, falling; ties by position."""
-    n = similarity.shape[1]
+def _nearest(cosine: FloatArray, k_max: int) -> IntArray:
+    """Give the positions of the highest values of each row, falling; ties by position. Overwrites `cosine`."""
+    n = cosine.shape[1]
     k = min(k_max, n)
-    bits = (similarity + np.float32(0)).view(np.int32)  # + 0: there is one zero
-    # floats in the order of integers: of negative ones the larger magnitude is the lower
-    ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
     # one whole number holds value and position, so that no two are equal and the lower position wins
-    keys = -((ordered << 32) + (n - 1 - np.arange(n)))
+    cosine *= -_STEPS
+    keys = np.rint(cosine, out=cosine).astype(np.int64)
+    keys <<= 32
+    keys += np.arange(n)
     first = np.argpartition(keys, k - 1, axis=1)[:, :k]
     order = np.argsort(np.take_along_axis(keys, first, axis=1), axis=1)
     return np.take_along_axis(first, order, axis=1).astype(np.int64)

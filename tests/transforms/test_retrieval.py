@@ -23,7 +23,7 @@ vectors = hnp.arrays(np.int64, st.tuples(st.integers(1, 9), st.just(3)), element
 
 
 def rank_slowly(queries: np.ndarray, database: np.ndarray, k_max: int) -> np.ndarray:
-    cosines = cosine_similarity(queries.astype(float), database.astype(float)).astype(np.float32)
+    cosines = np.rint(cosine_similarity(queries.astype(float), database.astype(float)) * 2**30)
     return np.array([sorted(range(len(row)), key=lambda i: (-row[i], i))[:k_max] for row in cosines])
 
 
@@ -99,6 +99,14 @@ def test_a_random_ranking_scores_the_prevalence() -> None:
     ranking = rng.permuted(np.tile(np.arange(200), (3000, 1)), axis=1)
     scored = precision_at(ranking, of_queries, of_database, (1, 10)).mean(axis=0)
     assert scored == pytest.approx([random_precision(of_queries, of_database).mean()] * 2, abs=0.03)
+
+
+def test_chance_in_blocks_is_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    of_queries, of_database = rng.random((80, 9)) < 0.3, rng.random((90, 9)) < 0.3
+    whole = random_precision(of_queries, of_database)
+    monkeypatch.setattr(retrieval, "_CELLS_PER_BLOCK", 500)
+    assert np.array_equal(random_precision(of_queries, of_database), whole, equal_nan=True)
 
 
 def test_sums_per_block() -> None:
