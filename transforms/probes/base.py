@@ -56,8 +56,8 @@ class Probe(Protocol):
         n_outputs: k classes, k labels or m values, whatever was in training.
         n_parameters_: numbers fitted to labels; statistics of features and stored rows are not counted.
         converged_: False where the optimiser stopped at its iteration limit.
-        hp_: hyper-parameters in use; `picked` says how: `fixed` (there was no choice), `inner_cv`, or `default` (inner
-            cross-validation could not hold).
+        hp_: hyper-parameters in use. Where one can be picked, `picked` says how: `fixed` (there was no choice),
+            `inner_cv` or `inner_validation` (on held-out groups), or `default` (too few rows to hold any out).
     """
 
     n_outputs: int

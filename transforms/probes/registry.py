@@ -13,8 +13,13 @@ from types import MappingProxyType
 
 from transforms.errors import IsthmusError
 from transforms.probes.base import Probe, Reads, Target, TargetError
+from transforms.probes.conv_head import ConvHeadProbe
+from transforms.probes.knn import KnnProbe
 from transforms.probes.logistic import LogisticProbe
 from transforms.probes.majority import MajorityProbe
+from transforms.probes.mlp import MlpProbe
+from transforms.probes.random_forest import RandomForestProbe
+from transforms.probes.ridge import RidgeProbe
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,15 @@ class UnknownProbeError(IsthmusError):
 _ALL: frozenset[Target] = frozenset({"class", "multilabel", "continuous"})
 _LABELS: frozenset[Target] = frozenset({"class", "multilabel"})
 
+
+def _knn(n_neighbours: int) -> ProbeEntry:
+    def build(n_outputs: int, target: Target, seed: int, options: ProbeOptions) -> Probe:
+        return KnnProbe(n_outputs, target, n_neighbours=n_neighbours, seed=seed)
+
+    who = "The nearest training row by cosine" if n_neighbours == 1 else f"The {n_neighbours} nearest by cosine"
+    return ProbeEntry(f"knn_{n_neighbours}", build, _ALL, "vector", 1, None, f"{who}; fits nothing to labels.")
+
+
 #: Every probe by its name in `out_probe__metrics`.
 PROBES: Mapping[str, ProbeEntry] = MappingProxyType(
     {
@@ -81,6 +95,18 @@ PROBES: Mapping[str, ProbeEntry] = MappingProxyType(
                 "majority", lambda n, target, seed, o: MajorityProbe(n, target, seed=seed), _ALL, "vector", 1, None,
                 "Training frequencies or the training mean; looks at no feature.",
             ),
+            _knn(1),
+            _knn(3),
+            _knn(5),
+            _knn(20),
+            ProbeEntry(
+                "ridge",
+                lambda n, target, seed, o: RidgeProbe(
+                    n, target, alpha_grid=o.alpha_grid, inner_folds=o.inner_folds, seed=seed
+                ),
+                _ALL, "vector", 1, None,
+                "Least squares with an L2 penalty, alpha by inner block CV; one-hot for classes.",
+            ),
             ProbeEntry(
                 "logistic",
                 lambda n, target, seed, o: LogisticProbe(
@@ -88,6 +114,21 @@ PROBES: Mapping[str, ProbeEntry] = MappingProxyType(
                 ),
                 _LABELS, "vector", 1, None,
                 "Multinomial logistic regression, or one fit a label, C by inner block CV: the primary probe.",
+            ),
+            ProbeEntry(
+                "random_forest",
+                lambda n, target, seed, o: RandomForestProbe(n, target, threads=o.threads, seed=seed),
+                _ALL, "vector", 1, None,
+                "500 fully grown trees, no scaling.",
+            ),
+            ProbeEntry(
+                "mlp", lambda n, target, seed, o: MlpProbe(n, target, seed=seed), _ALL, "vector", 5, "torch",
+                "One hidden layer of 256 with dropout, number of epochs by held-out blocks.",
+            ),
+            ProbeEntry(
+                "conv_head", lambda n, target, seed, o: ConvHeadProbe(n, target, seed=seed),
+                _ALL, "neighbourhood", 5, "torch",
+                "A small convolution over a patch and its eight neighbours.",
             ),
         )
     }

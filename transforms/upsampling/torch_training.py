@@ -1,8 +1,8 @@
-"""How operators use torch: only while they are trained, on one thread, from one seed.
+"""How operators and probes use torch: only while they are trained, on one thread, from one seed.
 
 Belongs here: import of the optional dependency, the session in which a network is trained, how its layers leave it.
-Does not: networks and losses (the operators' modules). Fitted operators hold numpy arrays, so that reading them
-needs no torch.
+Does not: networks and losses (the modules of operators and probes). What was fitted holds numpy arrays, so that
+reading it needs no torch.
 """
 
 from __future__ import annotations
@@ -21,25 +21,24 @@ Float32Array = npt.NDArray[np.float32]
 
 
 class MissingTorchError(IsthmusError):
-    """An operator is trained with torch, which is an optional dependency. Permanent."""
+    """What is asked for is trained with torch, which is an optional dependency. Permanent."""
 
-    def __init__(self, operator: str) -> None:
+    def __init__(self, what: str) -> None:
         super().__init__(
-            f"upsampling operator {operator}: found no torch, expected it to be installed. "
-            "Run: pip install 'isthmus[torch]', or leave the operator out of the settings."
+            f"{what}: found no torch, expected it to be installed. "
+            "Run: pip install 'isthmus[torch]', or leave it out of the settings."
         )
 
 
 @contextmanager
-def torch_session(operator: str, seed: int) -> Iterator[Any]:
-    """Give torch, seeded and on one thread; generators and threads are put back afterwards.
+def torch_on_one_thread(what: str) -> Iterator[Any]:
+    """Give torch on one thread; the number of threads is put back afterwards.
 
     These networks are so small that threads cost more than they give, and sums by one thread are the same bits on any
     number of cores.
 
     Args:
-        operator: named if torch is missing.
-        seed: of initial weights.
+        what: named if torch is missing.
 
     Yields:
         The module `torch`.
@@ -51,15 +50,34 @@ def torch_session(operator: str, seed: int) -> Iterator[Any]:
         # Any: torch need not be there when types are checked
         torch: Any = importlib.import_module("torch")
     except ModuleNotFoundError as error:
-        raise MissingTorchError(operator) from error
+        raise MissingTorchError(what) from error
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            yield torch
+        yield torch
     finally:
         torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def torch_session(operator: str, seed: int) -> Iterator[Any]:
+    """Give torch, seeded and on one thread; generators and threads are put back afterwards.
+
+    Torch has one generator for all threads of a process: two sessions at once would draw from each other.
+
+    Args:
+        operator: an upsampling operator, named if torch is missing.
+        seed: of initial weights.
+
+    Yields:
+        The module `torch`.
+
+    Raises:
+        MissingTorchError: torch is not installed.
+    """
+    with torch_on_one_thread(f"upsampling operator {operator}") as torch, torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield torch
 
 
 def pick_device(torch: Any) -> str:
