@@ -1,8 +1,9 @@
 """The command line: `isthmus`.
 
 Belongs here: the commands and their arguments. Does not: how things are printed (`console.py`), the commands that
-cross the grains (`crossing_commands.py`), work; every command calls what the assets call. Exit codes: 0 done, 1
-something failed, 2 wrong use or settings, 3 no such warehouse yet, 130 interrupted.
+cross the grains (`crossing_commands.py`) or ask one part of the evidence (`evidence_commands.py`), work; every command
+calls what the assets call. Exit codes: 0 done, 1 something failed, 2 wrong use or settings, 3 no such warehouse yet,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from orchestration import crossing_commands, evidence_commands
 from orchestration.console import (
     DEMO_CONFIG,
     EXIT_FAILED,
@@ -30,15 +32,12 @@ from orchestration.console import (
     open_warehouse,
     out,
     plain,
+    print_outcome,
     print_rows,
     print_table,
 )
-from orchestration.crossing_commands import add_commands
 from transforms.errors import IsthmusError
 from warehouse.errors import SettingsError
-
-#: Steps that took longer are named with their time.
-_WORTH_TELLING_S = 2.0
 
 app = typer.Typer(
     name="isthmus",
@@ -147,7 +146,8 @@ def ui(
     raise typer.Exit(subprocess.run(command, check=False, env=os.environ.copy()).returncode)
 
 
-add_commands(app)
+crossing_commands.add_commands(app)
+evidence_commands.add_commands(app)
 
 
 def main() -> None:
@@ -205,7 +205,7 @@ def _run_pipeline(config: Path) -> None:
             for outcome in pipeline.run(lambda step: bar.update(task, description=str(step))):
                 done += outcome.ok
                 failures += [] if outcome.ok else [outcome]
-                _tell(outcome, told)
+                print_outcome(outcome, told)
     except KeyboardInterrupt:
         _complain("interrupted", "nothing is half-written; the same command starts again", EXIT_INTERRUPTED)
     _print_verdicts(pipeline)
@@ -215,23 +215,6 @@ def _run_pipeline(config: Path) -> None:
     if failures:
         err.print(f"[red]{len(failures)} of {done + len(failures)} steps did not finish[/]; the rest is stored")
         raise typer.Exit(EXIT_FAILED)
-
-
-def _tell(outcome: Any, told: set[str]) -> None:
-    """Print what a user should know of a step: warnings, problems, and how long the long ones took.
-
-    One bad file can fail several shards; its message is printed once.
-    """
-    for warning in outcome.warnings:
-        err.print(f"[yellow]warning[/] {warning}", highlight=False, soft_wrap=True)
-    for problem in outcome.problems:
-        err.print(f"[red]failed[/] {outcome.step}:", end=" ", highlight=False)
-        err.print("as above" if problem in told else problem, highlight=False, markup=False)
-        told.add(problem)
-    if outcome.skipped:
-        err.print(f"[yellow]skipped[/] {outcome.step}: something that it needs failed", highlight=False)
-    elif outcome.ok and outcome.seconds > _WORTH_TELLING_S:
-        err.print(f"{outcome.step}: {outcome.seconds:.1f} s", highlight=False)
 
 
 def _print_verdicts(pipeline: Any) -> None:

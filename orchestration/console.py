@@ -1,6 +1,7 @@
-"""What the command line prints: tables, summaries, bars; and its exit codes.
+"""What the command line prints: tables, summaries, steps, bars; and its exit codes.
 
-Belongs here: consoles and how rows become text. Does not: commands (`cli.py`, `crossing_commands.py`).
+Belongs here: consoles and how rows become text. Does not: commands (`cli.py`, `crossing_commands.py`,
+`evidence_commands.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 #: Width of tables that go to a file or a pipe, where a terminal's 80 columns would break every cell.
 _PIPE_WIDTH = 240
+
+#: Steps that took longer are named with their time.
+_WORTH_TELLING_S = 2.0
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NO_WAREHOUSE, EXIT_INTERRUPTED = 1, 2, 3, 130
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +86,23 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, columns: list[str] | N
     for row in rows:
         shown.add_row(*(Text(_cell(row.get(name))) for name in names))  # text, or "[red]" would be markup
     Console(width=None if out.is_terminal else _PIPE_WIDTH).print(shown)
+
+
+def print_outcome(outcome: Any, told: set[str]) -> None:
+    """Print what a user should know of a step: warnings, problems, and how long the long ones took.
+
+    One bad file can fail several shards; its message is printed once.
+    """
+    for warning in outcome.warnings:
+        err.print(f"[yellow]warning[/] {warning}", highlight=False, soft_wrap=True)
+    for problem in outcome.problems:
+        err.print(f"[red]failed[/] {outcome.step}:", end=" ", highlight=False)
+        err.print("as above" if problem in told else problem, highlight=False, markup=False)
+        told.add(problem)
+    if outcome.skipped:
+        err.print(f"[yellow]skipped[/] {outcome.step}: something that it needs failed", highlight=False)
+    elif outcome.ok and outcome.seconds > _WORTH_TELLING_S:
+        err.print(f"{outcome.step}: {outcome.seconds:.1f} s", highlight=False)
 
 
 def _cell(value: Any) -> str:

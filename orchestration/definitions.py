@@ -15,6 +15,7 @@ from assets.bases import build_basis_asset, build_codebook_asset
 from assets.evidence import build_cells_asset, build_contrasts_asset, build_folds_asset
 from assets.grid import build_shards_asset, build_spine_asset
 from assets.labels import build_patch_label_asset, build_pixel_label_asset
+from assets.oracles import build_oracles_asset
 from assets.patches import build_patches_asset
 from assets.pixels import build_pixels_asset
 from assets.pooled import build_pooled_asset
@@ -62,12 +63,15 @@ def build_assets(warehouse: Warehouse) -> list[dg.AssetsDefinition]:
     for product in products:
         build = build_patches_asset if product.grain == "patch" else build_pixels_asset
         assets.append(build(product))
-    labels = []
+    labels, patch_labels = [], []
     for label in warehouse.settings.labels:
         if warehouse.labels_pixels(label) and pixels is not None:
             labels.append(build_pixel_label_asset(label, pixels))
         if warehouse.labels_patches(label) and patches is not None:
-            labels.append(build_patch_label_asset(label))
+            patch_labels.append(build_patch_label_asset(label))
+    labels += patch_labels
+    if patch_labels:
+        assets.append(build_oracles_asset([asset.key.to_user_string() for asset in patch_labels]))
     derived = []
     if pixels is not None and patches is not None:
         if warehouse.pools:

@@ -17,6 +17,7 @@ JOBS: dict[str, tuple[str, str]] = {
     "grid": ("2_grid", "Place the patches of one shard."),
     "ingest": ("3_core", "Read the source files of one year and shard into the core tables."),
     "label": ("4_labels", "Put labels on the places of one label year and shard."),
+    "oracles": ("5_oracles", "Score what the labels of one year alone allow; needs no embeddings."),
     "bases": ("5_bases", "Fit what is stored for maps and search, from all shards of one year."),
     "derive": ("5_derived", "Cross the grains for one year and shard: pool pixels, upsample patches."),
     "evaluate": ("6_evidence", "Folds, probes, scores and verdicts of one year."),

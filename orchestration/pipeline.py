@@ -21,6 +21,7 @@ import psutil
 
 from orchestration.definitions import CONFIG_VARIABLE, build_defs
 from orchestration.partitions import format_key, seed_partitions
+from warehouse.errors import SourceMissingError
 from warehouse.layout import ALL, PartitionKey
 from warehouse.products import Product
 from warehouse.settings import load_settings
@@ -123,14 +124,65 @@ class Pipeline:
         if unreadable:
             yield StepOutcome(Step("plan", ALL), 0.0, problems=unreadable)
         failed: list[Step] = []
-        for job in ("grid", "ingest", "label", "bases", "derive"):
-            for step in self._steps(job):
-                spoiled = any(_needs(step, bad) for bad in failed)
-                outcome = StepOutcome(step, 0.0, skipped=True) if spoiled else self._run(step, started)
-                if not outcome.ok:
-                    failed.append(step)
+        for job in ("grid", "ingest", "label", "oracles", "bases", "derive"):
+            for outcome in self._run_all(self._steps(job), failed, started):
+                if not outcome.ok and job != "oracles":  # nothing reads them: verdicts stand without
+                    failed.append(outcome.step)
                 yield outcome
         yield from self._answer(bool(failed or unreadable), started)
+
+    def run_oracles(self, started: Callable[[Step], None]) -> Iterator[StepOutcome]:
+        """Run the oracles, and of what they need what is not stored: places of patches and their labels.
+
+        Args:
+            started: told each step before it runs.
+
+        Yields:
+            The outcome of each step.
+
+        Raises:
+            SourceMissingError: the settings have no labels of patches.
+        """
+        if "oracles" not in self._jobs:
+            raise SourceMissingError(
+                f"settings '{self.warehouse.settings.name}'",
+                "no labels of patches",
+                "a label source",
+                "Add [labels.<name>] and compare.patches.",
+            )
+        plan = self._run(Step("plan", ALL), started)
+        yield plan
+        if not plan.ok:
+            return
+        self._seed()
+        failed: list[Step] = []
+        for job in ("grid", "label", "oracles"):
+            for outcome in self._run_all(self._missing_for_oracles(job), failed, started):
+                if not outcome.ok:
+                    failed.append(outcome.step)
+                yield outcome
+
+    def _missing_for_oracles(self, job: str) -> list[Step]:
+        """List the steps of a job whose patch tables are not stored; all steps of the oracles themselves."""
+        if job == "oracles":
+            return self._steps(job)
+        wanted = [(step, step.tables or ("core_grid__patches",)) for step in self._steps(job)]
+        missing = [
+            (step, tuple(t for t in tables if t.endswith("__patches") and not self._is_stored(t, step.key)))
+            for step, tables in wanted
+        ]
+        return [Step(job, step.key, tables) for step, tables in missing if tables]
+
+    def _is_stored(self, table: str, key: PartitionKey) -> bool:
+        return key in self.warehouse.partitions(table)
+
+    def _run_all(
+        self, steps: Sequence[Step], failed: Sequence[Step], started: Callable[[Step], None]
+    ) -> Iterator[StepOutcome]:
+        """Run steps, but those that need what failed; `failed` may grow meanwhile."""
+        for step in steps:
+            spoiled = any(_needs(step, bad) for bad in failed)
+            yield StepOutcome(step, 0.0, skipped=True) if spoiled else self._run(step, started)
 
     def _unreadable(self) -> tuple[str, ...]:
         """Say which source files no shard will read, because not even their place is known."""
@@ -173,6 +225,9 @@ class Pipeline:
             assert settings.evaluate is not None  # the job exists only with it
             labelled = self.warehouse.label(settings.evaluate.label).years
             return [Step(job, PartitionKey(year)) for year in settings.years if year in labelled]
+        if job == "oracles":
+            mapped = {year for label in settings.labels.values() for year in label.years}
+            return [Step(job, PartitionKey(year)) for year in settings.years if year in mapped]
         if job == "bases":
             tables_of = {year: self._base_tables(year, shards) for year in settings.years}
             return [Step(job, PartitionKey(year), tables) for year, tables in tables_of.items() if tables]
@@ -285,6 +340,8 @@ def _needs(step: Step, bad: Step) -> bool:
     Upsampling reads the patches of neighbours, so a failed ingest spoils the derived tables of its whole year: a
     border interpolated without them would look like any other. Bases are fitted on all shards of a year.
     """
+    if step.job == "oracles":  # all patches and labels, no embeddings
+        return bad.job in ("grid", "label")
     if (step.job, bad.job) in (("derive", "ingest"), ("bases", "ingest"), ("derive", "bases")):
         return step.key.year == bad.key.year
     return step.key.shard == bad.key.shard and (step.job == "label" or bad.key.year in (None, step.key.year))

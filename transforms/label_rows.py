@@ -41,6 +41,12 @@ def no_split(count: int) -> GivenSplit:
     return GivenSplit(np.full(count, -1, np.int16), np.full(count, -1, np.int32))
 
 
+def count_cells_along(places: PatchPlaces) -> int:
+    """Count the 10 m cells along the median side of footprints, `MAX_CELLS` at most; 1 without any footprint."""
+    side = float(np.median(places.side_m)) if len(places) else CELL_M
+    return int(np.clip(round(side / CELL_M), 1, MAX_CELLS))
+
+
 def footprint_cells(places: PatchPlaces) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Give the sampling points of each footprint: the centres of its own 10 m cells.
 
@@ -52,8 +58,7 @@ def footprint_cells(places: PatchPlaces) -> tuple[npt.NDArray[np.float64], npt.N
     Returns:
         (lon, lat), float64 (n, cells) each, degrees.
     """
-    side = float(np.median(places.side_m)) if len(places) else CELL_M
-    count = int(np.clip(round(side / CELL_M), 1, MAX_CELLS))
+    count = count_cells_along(places)
     offset = (np.arange(count) + 0.5) / count - 0.5
     across, up = np.meshgrid(offset, offset)
     x = places.x_m[:, None] + places.side_m[:, None] * across.ravel()

@@ -51,7 +51,7 @@ _HIVE_TYPES = {
 }
 _KEY_TYPES = {"year": pa.int32(), "shard": pa.string()}
 #: Marts in the order in which they build on each other.
-_MARTS = ("per_class", "scores_from_confusions", "verdicts", "leaderboard")
+_MARTS = ("per_class", "scores_from_confusions", "verdicts", "leaderboard", "resolution_ladder")
 _ABSENT = "absent"
 
 _SQL_TYPES = {

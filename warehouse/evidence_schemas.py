@@ -1,6 +1,6 @@
 """Declared schemas of the evidence: `out_probe__*`.
 
-Belongs here: columns of folds, scores, confusions, predictions and contrasts. Does not: their values
+Belongs here: columns of folds, scores, confusions, predictions, contrasts and oracles. Does not: their values
 (`transforms/evaluation.py`), other tables (`schemas.py`).
 """
 
@@ -56,6 +56,22 @@ def evidence_specs() -> list[TableSpec]:
             ("question", "task", "scheme", "arm"),
             None,
             "Arm minus reference with the paired block interval, and the verdict.",
+        ),
+        TableSpec(
+            "out_probe__oracles",
+            _oracles_schema(),
+            ("year",),
+            ("label_source", "oracle", "scale_m", "metric"),
+            None,
+            "What labels alone allow: scores of constant labels, interpolated fractions and another label source.",
+        ),
+        TableSpec(
+            "out_probe__oracle_confusions",
+            _oracle_confusions_schema(),
+            ("year",),
+            ("label_source", "oracle", "scale_m", "block_id", "truth", "pred"),
+            None,
+            "Confusion counts of the oracles per spatial block, so that intervals can be made as for arms.",
         ),
     ]
 
@@ -203,6 +219,49 @@ def _contrasts_schema() -> pa.Schema:
             ("method", text),
             ("status", text),
             ("note", text),
+            SIMULATED,
+        ]
+    )
+
+
+def _oracles_schema() -> pa.Schema:
+    text, whole, real = pa.string(), pa.int64(), pa.float64()
+    return pa.schema(
+        [
+            ("task", text),
+            ("label_source", text),
+            ("label_year", whole),
+            ("other_source", text),
+            ("oracle", text),
+            ("scale_m", real),
+            ("metric", text),
+            ("averaging", text),
+            ("class_id", whole),
+            ("class_name", text),
+            ("value", real),
+            ("n_units", whole),
+            ("n_blocks", whole),
+            ("bound_for", text),
+            ("status", text),
+            SIMULATED,
+        ]
+    )
+
+
+def _oracle_confusions_schema() -> pa.Schema:
+    text, whole = pa.string(), pa.int64()
+    return pa.schema(
+        [
+            ("task", text),
+            ("label_source", text),
+            ("label_year", whole),
+            ("other_source", text),
+            ("oracle", text),
+            ("scale_m", pa.float64()),
+            ("block_id", whole),
+            ("truth", pa.int16()),
+            ("pred", pa.int16()),
+            ("n", whole),
             SIMULATED,
         ]
     )

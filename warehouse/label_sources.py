@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,15 @@ class LabelSource(Protocol):
         ...
 
 
+@runtime_checkable
+class SampledLabels(LabelSource, Protocol):
+    """A source that has a class at any point, so that it says what is where inside a patch."""
+
+    def sample_classes(self, lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
+        """Give the class id at points, -1 without a label, in the shape of `lon`."""
+        ...
+
+
 def open_label_source(warehouse: Warehouse, name: str) -> LabelSource:
     """Open the label source of that name in the settings."""
     settings = warehouse.label(name)
@@ -76,27 +85,28 @@ class RasterLabels:
 
     def label_pixels(self, places: PixelPlaces) -> tuple[npt.NDArray[np.int16], GivenSplit]:
         """Give the class at each pixel centre."""
-        codes = self._raster.sample(places.lon, places.lat)
-        return self._classes.to_ids(codes), no_split(len(places))
+        return self.sample_classes(places.lon, places.lat), no_split(len(places))
 
     def label_patches(self, places: PatchPlaces) -> tuple[PatchLabels, GivenSplit]:
         """Summarise the classes at the centres of each footprint's own 10 m cells."""
         parts = [
-            self._sample_footprints(places.take(np.arange(start, min(start + _PATCHES_AT_ONCE, len(places)))))
+            self.sample_classes(
+                *footprint_cells(places.take(np.arange(start, min(start + _PATCHES_AT_ONCE, len(places)))))
+            )
             for start in range(0, max(len(places), 1), _PATCHES_AT_ONCE)
         ]
         ids = np.concatenate(parts)
         return summarize_patches(ids, self._classes.n_classes), no_split(len(places))
 
+    def sample_classes(self, lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
+        """Give the class of the cell that holds each point."""
+        codes = self._raster.sample(lon.ravel(), lat.ravel())
+        return self._classes.to_ids(codes).reshape(lon.shape)
+
     def provenance(self, inputs: Sequence[str]) -> Provenance:
         """Describe rows that carry these labels."""
         files = [SourceFile(path.name, _etag(path)) for path in self._raster.paths]
         return _label_provenance(self._name, self._settings, files, inputs, is_simulated=self.is_simulated)
-
-    def _sample_footprints(self, places: PatchPlaces) -> npt.NDArray[np.int16]:
-        lon, lat = footprint_cells(places)
-        codes = self._raster.sample(lon.ravel(), lat.ravel())
-        return self._classes.to_ids(codes).reshape(lon.shape)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 -- purpose: what derives from simulated data says so: no derived table is marked real above a simulated input
 -- grain: one failing row per derived table, year and shard (shard NULL for evidence)
 -- inputs: pair_pixels, pair_patches, pair_pooled, pair_upsampled, core_label__pixels, core_label__patches,
---     out_probe__metrics, out_probe__confusions, out_probe__predictions, out_probe__contrasts
+--     out_probe__metrics, out_probe__confusions, out_probe__predictions, out_probe__contrasts, out_probe__oracles,
+--     out_probe__oracle_confusions
 with core as (
     select 'pixels' as side, year, shard, bool_or(is_simulated) as flag from pair_pixels group by year, shard
     union all
@@ -29,6 +30,12 @@ evidence as (
     union all
     select 'out_probe__contrasts' as table_name, year, bool_and(is_simulated) as flag
     from out_probe__contrasts
+    group by year
+    union all
+    select 'out_probe__oracles' as table_name, year, bool_and(is_simulated) as flag from out_probe__oracles group by year
+    union all
+    select 'out_probe__oracle_confusions' as table_name, year, bool_and(is_simulated) as flag
+    from out_probe__oracle_confusions
     group by year
 ),
 inputs_of_evidence as (

@@ -24,7 +24,7 @@ DEMO = PROJECT / "examples" / "demo.toml"
 #: Set it to write the snapshot anew after a change that was meant.
 UPDATE = "ISTHMUS_UPDATE_SNAPSHOTS"
 
-PIPELINE = ["plan", "grid", "ingest", "label", "bases", "derive", "evaluate", "publish"]
+PIPELINE = ["plan", "grid", "ingest", "label", "oracles", "bases", "derive", "evaluate", "publish"]
 JOBS = [*PIPELINE, "check_tables", "check_evidence"]
 
 

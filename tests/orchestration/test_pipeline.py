@@ -28,8 +28,9 @@ from tests.tiny import (
 )
 from warehouse.writer import PartitionWriter
 
-#: Plan, 4 shards, 2 years of 4 shards read, labelled once, a basis for the year with patches, derived twice; answers.
-STEPS = ["plan"] + ["grid"] * 4 + ["ingest"] * 8 + ["label"] * 4 + ["bases"] + ["derive"] * 8
+#: Plan, 4 shards, 2 years of 4 shards read, labelled once with oracles, a basis for the year with patches, derived
+#: twice; answers.
+STEPS = ["plan"] + ["grid"] * 4 + ["ingest"] * 8 + ["label"] * 4 + ["oracles", "bases"] + ["derive"] * 8
 STEPS += ["check_tables", "evaluate", "check_evidence", "publish"]
 IN_PROGRESS = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
 

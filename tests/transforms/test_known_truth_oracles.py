@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from transforms.errors import ShapeError
 from transforms.metrics import confusion, mean_iou, overall_accuracy
-from transforms.oracles import choose_for_iou, choose_majority, constant_confusions, count_blocks
+from transforms.oracles.constant_labels import choose_for_iou, choose_majority, constant_confusions, count_blocks
 
 PATCH_PX = 32
 K = 5
