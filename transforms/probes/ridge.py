@@ -6,11 +6,9 @@ Belongs here: this probe, its closed form. Does not: the choice of alpha (`inner
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh
 
 from transforms.errors import ShapeError
 from transforms.probes.base import (
@@ -24,6 +22,7 @@ from transforms.probes.base import (
     list_seen_classes,
 )
 from transforms.probes.inner_cv import pick_value
+from transforms.probes.principal_rows import AffineMap, PrincipalRows
 from transforms.probes.scaling import Standardisation
 
 Float64Array = npt.NDArray[np.float64]
@@ -112,7 +111,7 @@ class RidgeProbe(BaseProbe):
         scaling = Standardisation.fit(X)
         if not self.standardise:
             scaling = Standardisation(scaling.mean, np.ones_like(scaling.scale))
-        return _Solution(scaling, scaling.apply(X), wanted.astype(np.float64))
+        return _Solution(PrincipalRows.of(X, scaling), wanted.astype(np.float64))
 
     def _bound(self, outputs: FloatArray) -> FloatArray:
         if self.target == "continuous":
@@ -124,49 +123,16 @@ class RidgeProbe(BaseProbe):
         return proba
 
 
-@dataclass(frozen=True)
-class _AffineMap:
-    """A fitted map.
-
-    Attributes:
-        scaling: of the features.
-        coefficients: float32 (d, s).
-        intercept: float32 (s,).
-    """
-
-    scaling: Standardisation
-    coefficients: FloatArray
-    intercept: FloatArray
-
-    def apply(self, X: FloatArray) -> FloatArray:
-        return np.asarray(self.scaling.apply(X) @ self.coefficients + self.intercept, np.float32)
-
-
 class _Solution:
-    """One eigendecomposition, from which the weights of any alpha are a product.
+    """The products of one training set, from which the weights of any alpha are a division."""
 
-    It is of the smaller of the two products of the rows with themselves: ``Z' Z`` (d, d), or ``Z Z'`` (n, n) in whose
-    basis the dual weights are.
-    """
-
-    def __init__(self, scaling: Standardisation, Z: FloatArray, Y: Float64Array) -> None:
-        self._scaling = scaling
+    def __init__(self, rows: PrincipalRows, Y: Float64Array) -> None:
+        self._rows = rows
         self._mean = Y.mean(axis=0)
-        rows = Z.astype(np.float64)
-        # float32 means leave a remainder, which an unpenalised intercept must take out
-        self._shift = rows.mean(axis=0)
-        rows -= self._shift
-        is_dual = len(rows) < rows.shape[1]
-        self._values, vectors = eigh(rows @ rows.T if is_dual else rows.T @ rows)
-        self._values = np.maximum(self._values, 0)
-        centred = Y - self._mean
-        self._left = rows.T @ vectors if is_dual else vectors
-        self._right = vectors.T @ centred if is_dual else vectors.T @ (rows.T @ centred)
+        self._products = rows.rows.T @ (Y - self._mean)
 
-    def fit(self, alpha: float) -> _AffineMap:
-        weights = self._left @ (self._right / (self._values + alpha)[:, None])
-        intercept = self._mean - self._shift @ weights
-        return _AffineMap(self._scaling, weights.astype(np.float32), intercept.astype(np.float32))
+    def fit(self, alpha: float) -> AffineMap:
+        return self._rows.lift(self._products / (self._rows.squares + alpha)[:, None], self._mean)
 
 
 def project_on_simplex(outputs: npt.ArrayLike) -> FloatArray:
