@@ -1,4 +1,4 @@
-"""How operators and probes use torch: only while they are trained, on one thread, from one seed.
+"""How torch is used: by operators and probes only while they are trained, on one thread, from one seed.
 
 Belongs here: import of the optional dependency, the session in which a network is trained, how its layers leave it.
 Does not: networks and losses (the modules of operators and probes). What was fitted holds numpy arrays, so that
@@ -21,13 +21,29 @@ Float32Array = npt.NDArray[np.float32]
 
 
 class MissingTorchError(IsthmusError):
-    """What is asked for is trained with torch, which is an optional dependency. Permanent."""
+    """Something needs torch, which is an optional dependency. Permanent."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, other_fix: str = "") -> None:
         super().__init__(
-            f"{what}: found no torch, expected it to be installed. "
-            "Run: pip install 'isthmus[torch]', or leave it out of the settings."
+            f"{what}: found no torch, expected it to be installed. Run: pip install 'isthmus[torch]'{other_fix}."
         )
+
+
+def import_torch(what: str, other_fix: str = "") -> Any:
+    """Give the module `torch`.
+
+    Args:
+        what: needs it; named if torch is missing.
+        other_fix: ends the message, after the command that installs torch.
+
+    Raises:
+        MissingTorchError: torch is not installed.
+    """
+    try:
+        # Any: torch need not be there when types are checked
+        return importlib.import_module("torch")
+    except ModuleNotFoundError as error:
+        raise MissingTorchError(what, other_fix) from error
 
 
 @contextmanager
@@ -46,11 +62,7 @@ def torch_on_one_thread(what: str) -> Iterator[Any]:
     Raises:
         MissingTorchError: torch is not installed.
     """
-    try:
-        # Any: torch need not be there when types are checked
-        torch: Any = importlib.import_module("torch")
-    except ModuleNotFoundError as error:
-        raise MissingTorchError(what) from error
+    torch = import_torch(what, ", or leave it out of the settings")
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
