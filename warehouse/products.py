@@ -109,10 +109,10 @@ class Product(BaseModel):
 
 
 def load_registry(extra: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Product]:
-    """Read `warehouse/products.toml` and add the entries of a settings file, which win.
+    """Read `warehouse/products.toml` and add the entries of a settings file, which win field by field.
 
     Args:
-        extra: tables of the settings file, by product name.
+        extra: tables of the settings file, by product name; those of a registered product may name some fields alone.
 
     Returns:
         Product by name.
@@ -122,7 +122,7 @@ def load_registry(extra: Mapping[str, Mapping[str, Any]] | None = None) -> dict[
     """
     with (Path(__file__).parent / "products.toml").open("rb") as file:
         entries: dict[str, Mapping[str, Any]] = dict(tomllib.load(file))
-    entries.update(extra or {})
+    entries |= {name: {**entries.get(name, {}), **entry} for name, entry in (extra or {}).items()}
     return {name: Product(name=name, **entry) for name, entry in entries.items()}
 
 

@@ -56,6 +56,8 @@ def test_entries_of_the_settings_are_added_and_win() -> None:
     registry = load_registry({"mine": entry, "eg": {**entry, "dims": 7}})
     assert registry["mine"].name == "mine"
     assert registry["eg"].dims == 7
+    side = load_registry({"dofa_base": {"patch_m": 1200.0}})["dofa_base"]
+    assert side == load_registry()["dofa_base"].model_copy(update={"patch_m": 1200.0})
     assert registry["aef"] == load_registry()["aef"]
     assert load_registry()["eg"].dims == 384
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.errors import SourceFormatError, SourceMissingError
+from warehouse.provenance import decode_footer
 
 #: A file of this name in a source root, or in a folder above it, says that the data are simulated.
 SIMULATED_MARK = "SIMULATED.json"
@@ -69,6 +70,16 @@ def is_simulated_root(root: Path) -> bool:
 def is_simulated_glob(pattern: Path) -> bool:
     """Tell whether any file that a glob pattern matches is part of a simulated world."""
     return any(is_simulated_root(Path(name).parent) for name in glob.glob(str(pattern), recursive=True))
+
+
+def is_simulated_parquet(path: Path) -> bool:
+    """Tell whether Isthmus wrote a Parquet file from simulated data: its footer says so wherever the file goes.
+
+    Raises:
+        SourceMissingError, SourceFormatError: see `parquet_errors`.
+    """
+    with parquet_errors(path):
+        return bool(decode_footer(pq.read_schema(path).metadata).get("is_simulated", False))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from warehouse.schemas import build_specs
 from warehouse.sections import Bbox, SourceSettings
 from warehouse.sources.aef_index import list_aef_files
 from warehouse.sources.bounds import box_columns, span_columns, touches
-from warehouse.sources.files import is_simulated_root, list_files, stat_file
+from warehouse.sources.files import is_simulated_parquet, is_simulated_root, list_files, stat_file
 from warehouse.sources.patch_geoparquet import read_footprints
 from warehouse.sources.pixel_table import read_table_places
 from warehouse.sources.rasters import open_raster, read_header
@@ -65,7 +65,7 @@ def read_index(
         row["size_bytes"] = facts.size_bytes if facts else None
         row["etag"] = facts.etag if facts else None
         row["product"] = product.name
-        row["is_simulated"] = is_simulated
+        row["is_simulated"] = is_simulated or _is_written_from_simulated(product, source.root / row["path"], row)
     kept.sort(key=lambda row: (row["year"], row["path"]))
     return pa.Table.from_pylist(kept, schema=_schema(product))
 
@@ -156,6 +156,11 @@ def list_unreadable(product: Product, source: SourceSettings, index: pa.Table) -
         except IsthmusError as error:
             messages.append(str(error))
     return messages
+
+
+def _is_written_from_simulated(product: Product, path: Path, row: Row) -> bool:
+    """Ask the footer of a readable patch file; other layouts are never written by Isthmus outside a simulated world."""
+    return product.layout == "patch_geoparquet" and row.get("west_deg") is not None and is_simulated_parquet(path)
 
 
 def _try_bounds(
