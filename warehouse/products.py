@@ -120,10 +120,15 @@ def load_registry(extra: Mapping[str, Mapping[str, Any]] | None = None) -> dict[
     Raises:
         pydantic.ValidationError: an entry has unknown fields or impossible values.
     """
-    with (Path(__file__).parent / "products.toml").open("rb") as file:
-        entries: dict[str, Mapping[str, Any]] = dict(tomllib.load(file))
+    entries = registered_entries()
     entries |= {name: {**entries.get(name, {}), **entry} for name, entry in (extra or {}).items()}
     return {name: Product(name=name, **entry) for name, entry in entries.items()}
+
+
+def registered_entries() -> dict[str, Mapping[str, Any]]:
+    """Read `warehouse/products.toml`: fields by product name, unchecked."""
+    with (Path(__file__).parent / "products.toml").open("rb") as file:
+        return dict(tomllib.load(file))
 
 
 def find_product(registry: Mapping[str, Product], name: str) -> Product:

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SettingsSourceError
 
 from warehouse.errors import SettingsError
-from warehouse.products import PIXEL_LAYOUTS, Product, load_registry
+from warehouse.products import PIXEL_LAYOUTS, Product, load_registry, registered_entries
 from warehouse.sections import (
     AreaSettings,
     CompareSettings,
@@ -174,6 +174,7 @@ def _find_unset(value: Any) -> set[str]:
 def _check_products(path: str, entries: Any) -> None:
     """Check [products.<name>] by themselves, so that a problem names its whole key."""
     problems = []
+    registered = registered_entries()
     for name, entry in entries.items() if isinstance(entries, dict) else ():
         if not isinstance(entry, dict):
             problems.append(f"key 'products.{name}' must be a table")
@@ -181,7 +182,7 @@ def _check_products(path: str, entries: Any) -> None:
             problems.append(f"key 'products.{name}.name' is unknown: the name is that of the table")
         else:
             try:
-                Product(name=name, **_expand(entry))
+                Product(name=name, **{**registered.get(name, {}), **_expand(entry)})
             except ValidationError as error:
                 allowed = sorted(set(Product.model_fields) - {"name"})
                 problems += [_describe(item, ("products", name), allowed) for item in error.errors()]
