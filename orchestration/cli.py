@@ -2,8 +2,8 @@
 
 Belongs here: the commands and their arguments. Does not: how things are printed (`console.py`), the commands that
 cross the grains (`crossing_commands.py`), ask one part of the evidence (`evidence_commands.py`) or encode images
-(`encode_command.py`), work; every command calls what the assets call. Exit codes: 0 done, 1 something failed, 2 wrong use or settings, 3 no such warehouse yet,
-130 interrupted.
+(`encode_command.py`), work; every command calls what the assets call. Exit codes: 0 done, 1 something failed, 2 wrong
+use or settings, 3 no such warehouse yet, 130 interrupted.
 """
 
 from __future__ import annotations
