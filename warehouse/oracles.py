@@ -1,7 +1,7 @@
 """The oracles of a warehouse's labels: read the spine and the labels, count, score.
 
 Belongs here: which patches and label sources are counted, batches, rows with their shared columns. Does not: the
-oracles (`transforms/oracles/`), Dagster.
+oracles (`transforms/oracles/`), maps of windows (`oracle_windows.py`), Dagster.
 
 Ground is every labelled cell of the patches of the primary lattice, so that nothing counts twice: the cells at which
 `core_label_{source}__patches` samples its source. Embeddings are not read.
@@ -14,24 +14,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.alignment import match_keys, take_or
 from transforms.blocks import assign_blocks
-from transforms.errors import LatticeError
 from transforms.evaluation import fill_columns
 from transforms.label_rows import count_cells_along, footprint_cells
 from transforms.oracles.agreement import compare_sources
-from transforms.oracles.fractions import FractionOracle
 from transforms.oracles.rows import Row, agreement_rows, confusion_table, oracle_rows, skipped_row
 from transforms.oracles.tally import BlockCounts, Oracle, OracleKey, OracleTally, PatchCells
 from transforms.places import PatchPlaces
-from transforms.upsampled_rows import PatchField
-from transforms.utm import project
 from warehouse.fields import read_spine
 from warehouse.label_sources import SampledLabels, open_label_source
-from warehouse.reader import vectors
+from warehouse.oracle_windows import OracleField, open_oracle_field, window_rows
 from warehouse.sections import EvaluateSettings
 from warehouse.store import Warehouse, any_simulated
 
@@ -90,7 +84,7 @@ def _run_label(warehouse: Warehouse, year: int, label: str) -> tuple[list[Row], 
     if patch is None:
         return [skipped_row(OracleKey(oracle), "no patch in the area of interest") for oracle in _EVERY], {}
     others = _other_sources(warehouse, year, label)
-    fractions, problem = _fraction_oracle(warehouse, year, label)
+    fractions, problem = open_oracle_field(warehouse, year, label)
     tally = OracleTally(len(source.class_names), patch)
     for places in _primary_patches(warehouse):
         _add_patches(tally, warehouse, places, source, others, fractions)
@@ -104,6 +98,8 @@ def _run_label(warehouse: Warehouse, year: int, label: str) -> tuple[list[Row], 
         else:
             rows += oracle_rows(key, found, source.class_names)
             counts[key] = found
+    if fractions is not None:
+        rows += window_rows(warehouse, source, fractions, patch, tally.patch_classes(), _block_edge_m(warehouse))
     return rows, counts
 
 
@@ -113,7 +109,7 @@ def _add_patches(
     places: PatchPlaces,
     source: SampledLabels,
     others: dict[str, SampledLabels],
-    fractions: _PlacedFractions | None,
+    fractions: OracleField | None,
 ) -> None:
     """Sample the cells of some patches and count them."""
     lon, lat = footprint_cells(places)
@@ -169,39 +165,6 @@ def _patch_cells(warehouse: Warehouse) -> PatchCells | None:
     if first is None:
         return None
     return PatchCells(float(np.median(first.side_m)), count_cells_along(first))
-
-
-@dataclass(frozen=True)
-class _PlacedFractions:
-    """C3 with the coordinates of its lattice."""
-
-    oracle: FractionOracle
-    epsg: int | None
-
-    def predict(self, lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
-        """Give the class at points, in the shape of `lon`."""
-        u, v = lon.ravel(), lat.ravel()
-        if self.epsg is not None:
-            u, v = project(u, v, self.epsg)
-        return self.oracle.predict(u, v).reshape(lon.shape)
-
-
-def _fraction_oracle(warehouse: Warehouse, year: int, label: str) -> tuple[_PlacedFractions | None, str]:
-    """Build C3 from the stored fractions of all patches of the primary lattice, or say why there is none."""
-    places = read_spine(warehouse)
-    places = places.take(places.lattice != "secondary")
-    table = f"core_label_{label}__patches"
-    keys = warehouse.partitions(table, year=warehouse.label(label).years[year])
-    rows = warehouse.read_many(table, keys, ["patch_id", "fractions"])
-    slot = match_keys(places.patch_id, rows["patch_id"].to_numpy())
-    fractions = take_or(vectors(rows, "fractions").astype(np.float32), slot, np.nan)
-    field = PatchField(places, fractions, is_simulated=False)
-    try:
-        oracle = FractionOracle(field.rows(), fractions)
-    except LatticeError as error:
-        # footprints of their own need not form a grid: then nothing can be interpolated, and the row says so
-        return None, str(error)
-    return _PlacedFractions(oracle, None if field.on_lattice else int(places.epsg[0])), ""
 
 
 def _share(rows: pa.Table, shared: dict[str, Any], schema: pa.Schema) -> pa.Table:

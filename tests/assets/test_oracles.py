@@ -10,6 +10,11 @@ import pytest
 from tests.conftest import TinyRun
 from transforms.metrics import mean_iou, overall_accuracy
 from transforms.oracles.constant_labels import choose_for_iou, constant_confusions
+from transforms.oracles.maps import MapTally
+from warehouse import oracle_windows
+from warehouse.label_sources import SampledLabels, open_label_source
+from warehouse.store import evaluate_settings
+from warehouse.window_raster import window_grid
 
 K = 10
 
@@ -87,3 +92,53 @@ def test_one_label_source_has_nothing_to_agree_with(tiny_run: TinyRun) -> None:
     (row,) = tiny_run.sql("select status, mean_iou from resolution_ladder where oracle = 'C6'").to_pylist()
     assert row["status"].startswith("skipped: no other label source")
     assert row["mean_iou"] is None
+
+
+def test_maps_of_the_window_show_what_constant_labels_miss(tiny_run: TinyRun) -> None:
+    rows = tiny_run.sql(
+        "select oracle, scale_m, metric, tolerance_px, stratum_value, value, support from out_probe__oracles "
+        "where stratum is not null"
+    ).to_pylist()
+    boundary = {(r["oracle"], r["scale_m"], r["tolerance_px"]): r["value"] for r in rows if r["metric"] == "boundary_f"}
+    assert {(oracle, scale) for oracle, scale, _ in boundary} == {
+        ("C0", 320), ("C1", 320), ("C3", 320), ("C4", 160), ("C4", 80), ("C4", 40), ("C4", 20),
+    }  # fmt: skip
+    assert boundary["C0", 320, 1] < boundary["C4", 40, 1] < boundary["C4", 20, 1]
+    assert all(boundary[oracle, scale, 1] <= boundary[oracle, scale, 3] for oracle, scale, _ in boundary)
+    (window,) = tiny_run.warehouse.settings.keep.windows
+    mapped = [r for r in rows if r["metric"] == "object_recall" and (r["oracle"], r["scale_m"]) == ("C4", 20)]
+    side_m = (window.bbox[3] - window.bbox[1]) * 110_600
+    assert sum(r["support"] for r in mapped) == pytest.approx((side_m / 10) ** 2, rel=0.1)
+
+
+def test_the_map_of_the_window_is_that_of_the_ground(tiny_run: TinyRun) -> None:
+    """C0 in the window, patch by patch, from the stored label of the nearest patch."""
+    warehouse = tiny_run.warehouse
+    source = open_label_source(warehouse, "worldcover")
+    assert isinstance(source, SampledLabels)
+    field, problem = oracle_windows.open_oracle_field(warehouse, 2024, "worldcover")
+    assert field is not None, problem
+    stored = (
+        tiny_run.sql("select patch_id, label from core_label_worldcover__patches").to_pandas().set_index("patch_id")
+    )
+    edge = evaluate_settings(warehouse).block_edge_m
+    window = oracle_windows._open_window(
+        window_grid(warehouse.settings.keep.windows[0].bbox, 10.0), source, field, edge
+    )
+    pred = stored.label.loc[field.places.patch_id[window.patch]].to_numpy().astype(np.int16)
+    tally = MapTally(K)
+    tally.add(*(a.reshape(window.shape) for a in (window.truth, pred, window.block_id)))
+    expected = {(r["metric"], r.get("tolerance_px"), r.get("stratum_value")): r["value"] for r in tally.rows()}
+    found = tiny_run.sql("from out_probe__oracles where oracle = 'C0' and stratum is not null").to_pylist()
+    assert {(r["metric"], r["tolerance_px"], r["stratum_value"]): r["value"] for r in found} == pytest.approx(expected)
+    assert ((window.across > -0.05) & (window.across < 1.05) & (window.up > -0.05) & (window.up < 1.05)).all()
+
+
+def test_large_windows_are_cut_without_a_gap() -> None:
+    grid = window_grid((102.0, 12.0, 102.5, 12.5), 10.0)
+    parts = list(oracle_windows._cut(grid))
+    assert len(parts) == 9
+    assert sum(part.height * part.width for part in parts) == grid.height * grid.width
+    x, y = (np.unique(np.concatenate([part.centers()[axis] for part in parts])) for axis in (0, 1))
+    np.testing.assert_array_equal(x, grid.centers()[0])
+    np.testing.assert_array_equal(y, grid.centers()[1][::-1])

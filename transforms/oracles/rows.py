@@ -80,6 +80,11 @@ def agreement_rows(key: OracleKey, found: BlockCounts, agreement: Agreement, cla
     return rows + _unshared_rows(key, agreement)
 
 
+def map_row(key: OracleKey, row: Row) -> Row:
+    """Complete a row of `maps.map_rows`: whose it is, and that it bounds nothing."""
+    return _shared(key) | {"bound_for": NO_ARM, "status": "ok"} | row
+
+
 def skipped_row(key: OracleKey, reason: str) -> Row:
     """Say why an oracle was not run; never an absent row."""
     return _shared(key) | {"bound_for": NO_ARM, "status": f"skipped: {reason}"}

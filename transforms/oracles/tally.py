@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -104,7 +105,7 @@ class _Sums:
 
 
 class OracleTally:
-    """Counts of the oracles of one label source; give it the patches in batches, then ask for the results.
+    """Counts of the oracles of one label source; give it all patches in batches, then ask for the results.
 
     Args:
         n_classes: k, of the label source that is scored.
@@ -162,10 +163,28 @@ class OracleTally:
         for key, sums in self._sums.items():
             yield key, sums.result()
         if self._patch_counts:
-            counts = np.concatenate(self._patch_counts)
             blocks, group = np.unique(np.concatenate(self._patch_blocks), return_inverse=True)
-            found = constant_confusions_by_group(counts, choose_for_iou(counts), group, len(blocks))
+            found = constant_confusions_by_group(self._counts, self._best_for_iou, group, len(blocks))
             yield OracleKey("C1", self._patch.side_m), BlockCounts(blocks, found)
+
+    def patch_classes(self) -> dict[OracleKey, LabelCells]:
+        """Give the class that C0 and C1 give to each patch, int16 (n,) in the order added; -1 without a label."""
+        if not self._patch_counts:
+            return {}
+        is_labelled = self._counts.sum(axis=1) > 0
+        majority, best = (
+            np.where(is_labelled, chosen, -1).astype(np.int16)
+            for chosen in (choose_majority(self._counts), self._best_for_iou)
+        )
+        return {OracleKey("C0", self._patch.side_m): majority, OracleKey("C1", self._patch.side_m): best}
+
+    @cached_property
+    def _counts(self) -> IntArray:
+        return np.concatenate(self._patch_counts)
+
+    @cached_property
+    def _best_for_iou(self) -> IntArray:
+        return choose_for_iou(self._counts)
 
     def _add_constant(self, key: OracleKey, counts: IntArray, blocks: IntArray, group: IntArray) -> None:
         found = constant_confusions_by_group(counts, choose_majority(counts), group, len(blocks))
