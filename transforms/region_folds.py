@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 from scipy.spatial import cKDTree
 
 from transforms.block_folds import check_enough
 from transforms.blocks import assign_blocks
 from transforms.errors import ShapeError
 from transforms.fold_plan import FoldPlan, check_plan
+from transforms.ground import earth_xyz
 
 
 def plan_region_folds(
@@ -45,9 +45,7 @@ def plan_region_folds(
     names, fold = np.unique(regions, return_inverse=True)
     check_enough(len(names), max(2, len(names)), "regions")
     in_buffer = np.zeros((len(fold), len(names)), bool)
-    # straight lines through the ellipsoid: shorter than the arc by 1e-8 at some kilometres
-    to_xyz = pyproj.Transformer.from_crs(4979, 4978, always_xy=True)
-    xyz = np.stack(to_xyz.transform(lon, lat, np.zeros(len(fold))), axis=1)
+    xyz = earth_xyz(lon, lat)
     for number in range(len(names)):
         outside = np.flatnonzero(fold != number)
         distance, _ = cKDTree(xyz[fold == number]).query(xyz[outside], distance_upper_bound=max(buffer_m, 0.0))
