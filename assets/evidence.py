@@ -21,13 +21,15 @@ from warehouse.writer import WrittenPartition
 _CELL_TABLES = ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions")
 
 
-def write_folds(warehouse: Warehouse, key: PartitionKey) -> WrittenPartition:
-    """Plan and write the folds of one year."""
-    rows = make_folds(warehouse, key.require_year())
+def write_folds(warehouse: Warehouse, key: PartitionKey) -> tuple[WrittenPartition, WrittenPartition]:
+    """Plan and write the folds of one year, and the rules that they were made by."""
+    made = make_folds(warehouse, key.require_year())
     provenance = warehouse.derived_provenance(
         ["core_label__patches", "core_label__pixels"], is_simulated=any_simulated(warehouse)
     )
-    return warehouse.write("out_probe__folds", key, rows, provenance)
+    # the rules last: cells that find them find the folds of the same rules
+    folds = warehouse.write("out_probe__folds", key, made.folds, provenance)
+    return folds, warehouse.write("out_probe__fold_rules", key, made.rules, provenance)
 
 
 def write_cells(warehouse: Warehouse, key: PartitionKey, report: Callable[[str], None]) -> dict[str, int]:
@@ -42,20 +44,27 @@ def write_contrasts(warehouse: Warehouse, key: PartitionKey) -> WrittenPartition
     return warehouse.write("out_probe__contrasts", key, rows, provenance)
 
 
-def build_folds_asset(label_tables: Sequence[str]) -> dg.AssetsDefinition:
-    """Declare the folds."""
+def build_folds_asset(label_tables: Sequence[str], core_tables: Sequence[str]) -> dg.AssetsDefinition:
+    """Declare the folds and their rules; blocks are sized by the labels and by the native vectors."""
+    upstream = [dg.AssetDep(table, partition_mapping=dg.AllPartitionMapping()) for table in label_tables]
+    upstream += [dg.AssetDep(table, partition_mapping=YEAR_OF_PAIR) for table in core_tables]
+    texts = {
+        "out_probe__folds": "Which fold, block and buffer every patch and pixel belongs to; shared by both grains.",
+        "out_probe__fold_rules": "Edge, buffer and variogram ranges in use, and why a scheme could not be planned.",
+    }
 
-    @dg.asset(
-        name="out_probe__folds",
-        deps=[dg.AssetDep(table, partition_mapping=dg.AllPartitionMapping()) for table in label_tables],
+    @dg.multi_asset(
+        name="out_probe__folds_and_rules",
+        specs=[
+            dg.AssetSpec(table, deps=upstream, group_name="6_evidence", description=text, kinds={"parquet"})
+            for table, text in texts.items()
+        ],
         partitions_def=YEARS,
-        group_name="6_evidence",
-        description="Which fold, block and buffer every patch and pixel belongs to; shared by both grains.",
-        kinds={"parquet"},
     )
-    def folds(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def folds(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> Iterator[dg.MaterializeResult]:
         watch = Stopwatch()
-        return describe_written(write_folds(isthmus.open(), read_key(context)), watch)
+        for table, written in zip(texts, write_folds(isthmus.open(), read_key(context)), strict=True):
+            yield describe_written(written, watch, asset_key=table)
 
     return folds
 

@@ -43,6 +43,7 @@ RULES = (
     CheckRule("codes_of_another_basis", "out_pixel__{patches}_upsampled", blocking=False),
     CheckRule("label_coverage", "core_label_{label}__pixels", blocking=False),
     CheckRule("fold_shared_by_both_grains", "out_probe__folds", blocking=True),
+    CheckRule("train_test_too_close", "out_probe__fold_audit", blocking=True),
     CheckRule("simulated_flag_consistent", "out_probe__metrics", blocking=True),
     CheckRule("contrasts_match_confusions", "out_probe__contrasts", blocking=True),
     CheckRule("one_verdict_per_question", "out_probe__contrasts", blocking=True),

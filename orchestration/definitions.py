@@ -13,6 +13,7 @@ import dagster as dg
 from assets.answers import build_answer_assets
 from assets.bases import build_basis_asset, build_codebook_asset
 from assets.evidence import build_cells_asset, build_contrasts_asset, build_folds_asset
+from assets.fold_audit import build_fold_audit_asset
 from assets.grid import build_shards_asset, build_spine_asset
 from assets.labels import build_patch_label_asset, build_pixel_label_asset
 from assets.oracles import build_oracles_asset
@@ -84,7 +85,8 @@ def build_assets(warehouse: Warehouse) -> list[dg.AssetsDefinition]:
     core = [f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in products]
     assets += [*labels, *derived]
     if warehouse.settings.evaluate is not None:
-        assets.append(build_folds_asset([asset.key.to_user_string() for asset in labels]))
+        assets.append(build_folds_asset([asset.key.to_user_string() for asset in labels], core))
+        assets.append(build_fold_audit_asset(core))
         assets.append(build_cells_asset([*core, *(asset.key.to_user_string() for asset in derived)]))
         assets += [build_contrasts_asset(), *build_answer_assets()]
     return assets

@@ -32,6 +32,7 @@ def describe_written(
     *,
     preview_png: bytes | None = None,
     extra: Mapping[str, Any] | None = None,
+    asset_key: str | None = None,
 ) -> dg.MaterializeResult:
     """Make the result of a partition that was written.
 
@@ -40,6 +41,7 @@ def describe_written(
         watch: started when the body began.
         preview_png: picture of the rows, or None.
         extra: more metadata, by name.
+        asset_key: the asset, where a body writes several.
     """
     metadata: dict[str, Any] = {
         "dagster/row_count": written.rows,
@@ -51,4 +53,4 @@ def describe_written(
     if preview_png is not None:
         encoded = base64.b64encode(preview_png).decode()
         metadata["preview"] = dg.MetadataValue.md(f"![preview](data:image/png;base64,{encoded})")
-    return dg.MaterializeResult(metadata=metadata)
+    return dg.MaterializeResult(asset_key=asset_key, metadata=metadata)

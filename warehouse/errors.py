@@ -117,3 +117,13 @@ class OverlappingSourcesError(IsthmusError):
             f"{first} and {second}: found {area_km2:.2f} km2 that both cover in one year, expected none. "
             "Was the layer re-issued? Keep the newer file's row in the index and remove the other."
         )
+
+
+class UnplannedSchemeError(IsthmusError):
+    """A fold scheme could not be planned for a kind of unit. Permanent until the folds are made again."""
+
+    def __init__(self, unit: str, scheme: str, reason: str) -> None:
+        super().__init__(
+            f"{scheme} folds of {unit} units: found none, expected a plan. The reason: {reason.rstrip('.')}. "
+            "See: select unit, scheme, reason from out_probe__fold_rules"
+        )

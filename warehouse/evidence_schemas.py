@@ -1,6 +1,6 @@
 """Declared schemas of the evidence: `out_probe__*`.
 
-Belongs here: columns of folds, scores, confusions, predictions, contrasts and oracles. Does not: their values
+Belongs here: columns of folds, their audit, scores, confusions, predictions, contrasts and oracles. Does not: their values
 (`transforms/evaluation.py`), other tables (`schemas.py`).
 """
 
@@ -21,6 +21,22 @@ def evidence_specs() -> list[TableSpec]:
             ("unit", "scheme", "unit_id"),
             None,
             "Which fold, block and buffer every patch and pixel belongs to; shared by both grains.",
+        ),
+        TableSpec(
+            "out_probe__fold_rules",
+            _fold_rules_schema(),
+            ("year",),
+            ("unit", "scheme"),
+            None,
+            "Edge, buffer and ranges in use per kind of unit and scheme, and why a scheme could not be planned.",
+        ),
+        TableSpec(
+            "out_probe__fold_audit",
+            _fold_audit_schema(),
+            ("year",),
+            ("unit", "scheme", "check_name", "fold"),
+            None,
+            "What the folds are worth: distances, duplicates, coordinates alone, classes, blocks.",
         ),
         TableSpec(
             "out_probe__metrics",
@@ -88,6 +104,48 @@ def _folds_schema() -> pa.Schema:
             pa.field("fold", pa.int16()),
             pa.field("region", pa.string()),
             pa.field("in_buffer_of", pa.list_(pa.int16())),
+            SIMULATED,
+        ]
+    )
+
+
+def _fold_rules_schema() -> pa.Schema:
+    text, real, whole = pa.string(), pa.float64(), pa.int64()
+    return pa.schema(
+        [
+            ("label_source", text),
+            ("unit", text),
+            ("scheme", text),
+            ("status", text),
+            ("edge_m", real),
+            ("buffer_m", real),
+            ("n_folds", whole),
+            ("n_blocks", whole),
+            ("n_units", whole),
+            ("n_dropped", whole),
+            ("label_range_m", real),
+            ("is_label_range_found", pa.bool_()),
+            ("feature_range_m", real),
+            ("is_feature_range_found", pa.bool_()),
+            ("reason", text),
+            SIMULATED,
+        ]
+    )
+
+
+def _fold_audit_schema() -> pa.Schema:
+    text, real = pa.string(), pa.float64()
+    return pa.schema(
+        [
+            ("label_source", text),
+            ("unit", text),
+            ("scheme", text),
+            ("fold", pa.int64()),
+            ("check_name", text),
+            ("value", real),
+            ("threshold", real),
+            ("status", text),
+            ("detail", text),
             SIMULATED,
         ]
     )

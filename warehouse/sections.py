@@ -5,10 +5,11 @@ Belongs here: one model per table of the file. Does not: reading files, referenc
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from transforms.errors import ShapeError
 from transforms.fold_plan import Scheme
@@ -158,6 +159,23 @@ class CompareSettings(_Strict):
     patches: str | None = None
 
 
+def _check_length(value: Any, *, least: float, is_allowed: bool) -> Any:
+    """Take a length in metres or `auto`; by hand, because a union of types has two messages for one mistake."""
+    if value == "auto":
+        return value
+    try:
+        length = float(value)
+    except (TypeError, ValueError):
+        raise ValueError("must be metres or 'auto'") from None
+    if not (length >= least if is_allowed else length > least):
+        raise ValueError(f"must be greater than {'or equal to ' if is_allowed else ''}{least:g}, or 'auto'")
+    return length
+
+
+Edge = Annotated[float | Literal["auto"], BeforeValidator(partial(_check_length, least=0, is_allowed=False))]
+Buffer = Annotated[float | Literal["auto"], BeforeValidator(partial(_check_length, least=0, is_allowed=True))]
+
+
 class EvaluateSettings(_Strict):
     """What is evaluated and how. Margins and primary arms are fixed in the protocol, not here.
 
@@ -165,8 +183,9 @@ class EvaluateSettings(_Strict):
         label: label source.
         tasks: T1 (patch, single label), T5 (pixel segmentation).
         schemes: fold schemes, the first one answers the questions.
-        block_edge_m: edge of a spatial block on EPSG:6933.
-        buffer_m: least distance between training units and test blocks; raised to the product's context.
+        block_edge_m: edge of a spatial block on EPSG:6933, metres; `auto`: max(5 km, twice the variogram range).
+        buffer_m: least distance between training units and test blocks, metres; raised to the product's context.
+            `auto`: the larger of that and the variogram range.
         n_folds: number of folds of block, longitude and random schemes.
         purity_min: least majority share of a T1 patch.
         c_grid: inverse regularisation strengths of the logistic probe; more than one: inner block CV picks.
@@ -178,8 +197,8 @@ class EvaluateSettings(_Strict):
     label: str
     tasks: tuple[Task, ...] = Field(default=("T1", "T5"), min_length=1)
     schemes: tuple[Scheme, ...] = Field(default=("block",), min_length=1)
-    block_edge_m: float = Field(default=5000.0, gt=0)
-    buffer_m: float = Field(default=1280.0, ge=0)
+    block_edge_m: Edge = 5000.0
+    buffer_m: Buffer = 1280.0
     n_folds: int = Field(default=5, ge=2, le=50)
     purity_min: float = Field(default=0.5, ge=0, le=1)
     c_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.1,), min_length=1)

@@ -17,9 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from transforms.alignment import match_keys
 from transforms.arms import ARMS, CLAIMS, Arm, Task, list_arms
 from transforms.errors import IsthmusError
 from transforms.evaluation import (
@@ -30,13 +28,13 @@ from transforms.evaluation import (
     metric_rows,
     run_cell,
 )
-from transforms.evidence_units import UnitKind, Units, plan_from_table, take_plan, take_units
+from transforms.evidence_units import UnitKind, Units, take_units
 from transforms.folds import FoldPlan, Scheme
 from warehouse.contrasts import diagnostic_note
 from warehouse.features import MIN_LABELLED_SHARE, FeatureReader, MissingOperatorError, read_labelled_units
-from warehouse.layout import PartitionKey
 from warehouse.provenance import code_version
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
+from warehouse.study_folds import StoredFolds, read_folds
 from warehouse.window_maps import map_cell
 
 UNIT_OF_TASK: dict[Task, UnitKind] = {"T1": "patch", "T5": "pixel"}
@@ -147,7 +145,7 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
         Rows written, by table.
     """
     settings = evaluate_settings(warehouse)
-    folds = warehouse.read("out_probe__folds", PartitionKey(year))
+    folds = read_folds(warehouse, year)
     written: dict[str, int] = {}
     keys: dict[str, set[str]] = {table: set() for table in CELL_TABLES}
     current = {cell_key(warehouse, year, cell) for cell in list_cells(warehouse)}
@@ -173,7 +171,7 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
 
 
 def _run_cell(
-    warehouse: Warehouse, year: int, cell: Cell, data: TaskData | None, folds: pa.Table
+    warehouse: Warehouse, year: int, cell: Cell, data: TaskData | None, folds: StoredFolds
 ) -> tuple[str, dict[str, pa.Table]]:
     """Run one cell and make its rows; an arm that cannot be run leaves a row with its reason, and the others alone.
 
@@ -183,7 +181,7 @@ def _run_cell(
     watch = time.perf_counter()
     plan: FoldPlan | None = None
     try:
-        plan = _plan_of(folds, cell, data.units) if data is not None else None
+        plan = folds.plan(data.units, cell.scheme) if data is not None else None
         outcome = _run(warehouse, cell, data, plan)
         seconds = time.perf_counter() - watch
         return outcome.problem, _cell_tables(warehouse, year, cell, data, plan, outcome, seconds)
@@ -281,13 +279,6 @@ def _bytes_per_km2(warehouse: Warehouse, arm: Arm) -> float | None:
     read = {"patches": [patches], "pixels": [pixels], "none": []}[arm.side]
     read += [pixels] if arm.family == "guided" else []
     return sum(product.bytes_per_km2 for product in read if product is not None) if read else None
-
-
-def _plan_of(folds: pa.Table, cell: Cell, units: Units) -> FoldPlan:
-    """Read the stored folds of the units of a task."""
-    here = folds.filter((pc.field("unit") == units.kind) & (pc.field("scheme") == cell.scheme))
-    ids, plan = plan_from_table(here, cell.scheme)
-    return take_plan(plan, match_keys(units.unit_id, ids))
 
 
 def _unit_rule(warehouse: Warehouse, task: Task) -> str:

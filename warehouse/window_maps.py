@@ -32,6 +32,7 @@ from transforms.upsampling.operators import UPSAMPLERS, Upsampler
 from transforms.utm import utm_epsg
 from warehouse.features import FeatureReader
 from warehouse.store import Warehouse, evaluate_settings
+from warehouse.study_folds import read_edge_m
 
 #: Window pixels predicted at once; bounds memory at full width.
 _PIXELS_AT_ONCE = 20_000
@@ -96,12 +97,11 @@ def _map_pixels(
     warehouse: Warehouse, reader: FeatureReader, year: int, arm: Arm, plan: FoldPlan, outcome: CellOutcome
 ) -> pa.Table | None:
     """Predict every pixel of the windows that some fold holds out."""
-    settings = evaluate_settings(warehouse)
     places, windows, native = reader.window_pixels()
     if not len(places):
         return None
     fold_by_block = fold_of_blocks(plan)
-    blocks = assign_blocks(places.lon, places.lat, settings.block_edge_m)
+    blocks = assign_blocks(places.lon, places.lat, read_edge_m(warehouse, year))
     folds = np.array([fold_by_block.get(int(block), -1) for block in blocks], np.int64)
     source = _open_source(reader, arm, places, native)
     pred = np.full(len(places), -1, np.int16)

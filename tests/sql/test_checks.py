@@ -51,7 +51,14 @@ def good_world(root):
         write(root, "core_label_cover__patches", shard, patch_id=patches, label=[1] * len(patches))
     write(root, "out_patch__eg_basis", component=[0, 1], basis_version=["a"] * 2)
     write_folds(root, [(1, 0), (2, 1), (2, 1)])
+    write_audit(root)
     write_evidence(root, np.random.default_rng(0), n_blocks=4)
+
+
+def write_audit(root, value=1280.0, scheme="block"):
+    checks = ["least_distance_m", "least_distance_m", "edge_m"]
+    columns = {"scheme": [scheme, "random", scheme], "value": [value, 10.0, 5000.0]}
+    write(root, "out_probe__fold_audit", check_name=checks, threshold=[1280.0, None, 9000.0], **columns)
 
 
 def write_codes(root, shard, pixels, basis_version="a"):
@@ -114,6 +121,10 @@ def hide_simulated_evidence(root):
     write_evidence(root, np.random.default_rng(0), n_blocks=4, tasks=("T1",), is_simulated=False)
 
 
+def train_next_to_test(root):
+    write_audit(root, 1100.0)
+
+
 def split_block(root):
     write_folds(root, [(2, 0), (2, 1)])
 
@@ -151,6 +162,11 @@ FAILURES = {
     "label_coverage": (unlabel, 1, {"unit": "pixel", "shard": SHARDS[0], "n_units": 3, "n_labelled": 1}),
     "simulated_flag_consistent": (hide_simulation, 1, {"table_name": "pooled", "shard": SHARDS[0]}),
     "fold_shared_by_both_grains": (split_block, 1, {"block_id": 2, "folds": [0, 1], "units": ["patch", "pixel"]}),
+    "train_test_too_close": (
+        train_next_to_test,
+        1,
+        {"scheme": "block", "least_distance_m": 1100.0, "buffer_m": 1280.0},
+    ),
     "row_count_within_expected": (truncate_shard, 1, {"shard": SHARDS[0], "n_patches": 1, "expected_patches": 3}),
     "one_verdict_per_question": (answer_twice, 2, {"question": "Q1", "n_primary": 4}),
     "contrasts_match_confusions": (edit_contrast, 8, {"arm_value": 0.5}),
@@ -208,6 +224,11 @@ def test_random_and_dropped_units_may_share_blocks(tmp_path):
     assert run(tmp_path, "fold_shared_by_both_grains").is_passed
     write_folds(tmp_path, [(2, 0), (2, -1)])
     assert run(tmp_path, "fold_shared_by_both_grains").is_passed
+
+
+def test_bands_of_longitude_share_blocks_among_grains_too(tmp_path):
+    write_folds(tmp_path, [(2, 0), (2, 1)], scheme="longitude")
+    assert run(tmp_path, "fold_shared_by_both_grains").n_failing == 1
 
 
 def test_nodata_does_not_hide_in_the_norm(tmp_path):

@@ -1,0 +1,6 @@
+-- purpose: no training footprint stands within the buffer in use of a test footprint, or scores are those of neighbours
+-- grain: one failing row per year, label source, unit kind, scheme and fold; random folds keep no distance and are left out
+-- inputs: out_probe__fold_audit; distances to blocks are right to less than a metre
+select year, label_source, unit, scheme, fold, value as least_distance_m, threshold as buffer_m
+from out_probe__fold_audit
+where check_name = 'least_distance_m' and scheme <> 'random' and value < threshold - 1.0
