@@ -87,7 +87,7 @@ def audit_plan(
         Rows of the whole plan, then of each fold; a fold with nothing to train or test on has one row that says so.
     """
     rows = _audit_whole(plan)
-    known = np.isfinite(features).all(axis=1) if features is not None else np.zeros(len(units), np.bool_)
+    known = _has_vector(features, len(units))
     vector_id = _vector_ids(features, known)
     for fold in range(plan.n_folds):
         train, test = np.flatnonzero(plan.trains(fold)), np.flatnonzero(plan.tests(fold))
@@ -191,6 +191,12 @@ def _audit_distance(
     return AuditRow(fold, "least_distance_m", value, buffer_m, "ok" if is_clear else "failed", text)
 
 
+def _has_vector(features: FloatMatrix | None, n_units: int) -> npt.NDArray[np.bool_]:
+    if features is None:
+        return np.zeros(n_units, np.bool_)
+    return np.asarray(np.isfinite(features).all(axis=1), np.bool_)
+
+
 def _vector_ids(features: FloatMatrix | None, known: npt.NDArray[np.bool_]) -> IntArray | None:
     """Number equal vectors alike, -1 = no vector."""
     if features is None:
@@ -224,7 +230,7 @@ def _audit_classes(
     present = (counts[0] + counts[1]) > 0
     rows = []
     for side, here in (("training", counts[0]), ("test", counts[1])):
-        absent = [class_names[number] for number in np.flatnonzero(present & (here == 0))]
+        absent = [class_names[number] for number in np.flatnonzero(present & (here == 0)).tolist()]
         text = f"in the other part only: {', '.join(absent)}" if absent else "every class is there"
         rows.append(
             AuditRow(fold, f"classes_absent_in_{side}", float(len(absent)), 0.0, "warn" if absent else "ok", text)
@@ -232,7 +238,7 @@ def _audit_classes(
     shares = [here / here.sum() for here in counts]
     listed = "; ".join(
         f"{class_names[number]} {shares[1][number]:.3f} tested, {shares[0][number]:.3f} trained on"
-        for number in np.flatnonzero(present)
+        for number in np.flatnonzero(present).tolist()
     )
     gap = float(np.abs(shares[0] - shares[1]).max())
     return [*rows, AuditRow(fold, "class_share_gap", gap, None, "info", listed)]

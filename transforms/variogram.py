@@ -165,8 +165,8 @@ def separate_areas(lon: npt.ArrayLike, lat: npt.ArrayLike) -> IntArray:
         return np.empty(0, np.int64)
     n_cells = int(cell.max()) + 1
     xyz = earth_xyz(lon, lat)
-    centre = np.stack([np.bincount(cell, axis, n_cells) for axis in xyz.T], axis=1)
-    centre /= np.bincount(cell, minlength=n_cells)[:, None]
+    sums = np.stack([np.bincount(cell, axis, n_cells) for axis in xyz.T], axis=1)
+    centre = sums / np.bincount(cell, minlength=n_cells)[:, None]
     pairs = cKDTree(centre).query_pairs(AREA_GAP_M, output_type="ndarray")
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n_cells, n_cells))
     return np.asarray(connected_components(graph, directed=False)[1][cell], np.int64)

@@ -1,7 +1,7 @@
 """Declared schemas of the evidence: `out_probe__*`.
 
-Belongs here: columns of folds, their audit, scores, confusions, predictions, contrasts and oracles. Does not: their values
-(`transforms/evaluation.py`), other tables (`schemas.py`).
+Belongs here: columns of folds and their audit, scores, confusions, predictions, contrasts and oracles. Does not: their
+values (`transforms/evaluation.py`), other tables (`schemas.py`).
 """
 
 from __future__ import annotations

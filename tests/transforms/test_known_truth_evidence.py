@@ -9,11 +9,14 @@ from sklearn.base import ClassifierMixin
 from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
+from transforms.block_folds import build_longitude_assignment
+from transforms.block_sizing import size_blocks
 from transforms.blocks import EQUAL_AREA_EPSG
-from transforms.folds import FoldPlan, fold_split, plan_block_folds, plan_random_folds
+from transforms.folds import FoldPlan, apply_block_assignment, fold_split, plan_block_folds, plan_random_folds
 from transforms.inference import Contrast, contrast_arms
 from transforms.metrics import balanced_accuracy, confusion_by_block, overall_accuracy
 from transforms.utm import unproject
+from transforms.variogram import class_indicators, empirical_variogram, first_component, fit_range
 
 EDGE_M = 5000.0
 #: Centre of the worlds in EPSG:6933 (near 30 N, where the grid keeps distances).
@@ -114,26 +117,45 @@ class TestS6Leakage:
         lon, lat = to_degrees(*(xy_km.T * 1000))
         return lon, lat, features, labels
 
-    def test_smooth_features_score_only_by_leakage(self) -> None:
+    @staticmethod
+    def plan(scheme: str, lon: np.ndarray, lat: np.ndarray, features: np.ndarray, labels: np.ndarray) -> FoldPlan:
+        """Five folds; `auto` blocks and their buffer have the size that the variograms give."""
+        edge_m, buffer_m = EDGE_M, TestS6Leakage.LABEL_RANGE_KM * 1000
+        if scheme == "auto":
+            rng = np.random.default_rng(1)
+            chosen = rng.choice(len(lon), 2000, replace=False)
+            values = {"labels": class_indicators(labels), "features": first_component(features)}
+            ranges = {
+                name: fit_range(empirical_variogram(lon[chosen], lat[chosen], value[chosen]))
+                for name, value in values.items()
+            }
+            sizing = size_blocks("auto", "auto", ranges, reach_m=1280.0)
+            edge_m, buffer_m = sizing.edge_m, sizing.buffer_m
+            # features forget over 7.5 km, so blocks are of about 15 km
+            assert 10_000 < edge_m < 22_000, sizing.reason
+        if scheme == "random":
+            return plan_random_folds(lon, lat, labels, edge_m=edge_m, n_folds=5, rng=np.random.default_rng(0))
+        if scheme == "longitude":
+            bands = build_longitude_assignment(lon, lat, edge_m=edge_m, n_folds=5)
+            return apply_block_assignment(bands, lon, lat, buffer_m=buffer_m, scheme="longitude")
+        return plan_block_folds(
+            lon, lat, labels, edge_m=edge_m, buffer_m=buffer_m, n_folds=5, rng=np.random.default_rng(0)
+        )
+
+    @pytest.mark.parametrize("scheme", ["block", "auto", "longitude", "random"])
+    def test_smooth_features_score_only_by_leakage(self, scheme: str) -> None:
         lon, lat, features, labels = self.make_world()
-        probe = KNeighborsClassifier(1)
-        buffer_m = self.LABEL_RANGE_KM * 1000
-        plans = {
-            "block": plan_block_folds(
-                lon, lat, labels, edge_m=EDGE_M, buffer_m=buffer_m, n_folds=5, rng=np.random.default_rng(0)
-            ),
-            "random": plan_random_folds(lon, lat, labels, edge_m=EDGE_M, n_folds=5, rng=np.random.default_rng(0)),
-        }
-        counts = {}
-        for scheme, plan in plans.items():
-            tested, pred = cross_validate(plan, probe, features, labels)
-            _, by_block = confusion_by_block(labels[tested], pred, plan.block_id[tested], self.N_CLASSES)
-            assert len(by_block) >= 144
-            counts[scheme] = by_block.sum(axis=0)
+        plan = self.plan(scheme, lon, lat, features, labels)
+        tested, pred = cross_validate(plan, KNeighborsClassifier(1), features, labels)
+        _, by_block = confusion_by_block(labels[tested], pred, plan.block_id[tested], self.N_CLASSES)
+        counts = by_block.sum(axis=0)
+        if scheme == "random":
+            assert overall_accuracy(counts) > 0.8
+            return
+        assert len(by_block) >= (12 if scheme == "auto" else 144)
         prior = np.bincount(labels).max() / len(labels)
-        assert overall_accuracy(counts["random"]) > 0.8
-        assert overall_accuracy(counts["block"]) < prior + 0.03
-        assert balanced_accuracy(counts["block"]) == pytest.approx(1 / self.N_CLASSES, abs=0.04)
+        assert overall_accuracy(counts) < prior + 0.03
+        assert balanced_accuracy(counts) == pytest.approx(1 / self.N_CLASSES, abs=0.04)
 
 
 class TestS7CoverageAndS8Calibration:
