@@ -30,12 +30,14 @@ class ProbeOptions:
         c_grid: inverse regularisation strengths of logistic regression; more than one: inner block CV picks.
         alpha_grid: regularisation strengths of ridge regression; more than one: inner block CV picks.
         inner_folds: folds of inner block CV.
+        n_trees: trees of the random forest.
         threads: threads of one fit, where a probe can use them; results do not depend on it.
     """
 
     c_grid: tuple[float, ...] = (0.1,)
     alpha_grid: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
     inner_folds: int = 3
+    n_trees: int = 500
     threads: int = 1
 
 
@@ -117,9 +119,11 @@ PROBES: Mapping[str, ProbeEntry] = MappingProxyType(
             ),
             ProbeEntry(
                 "random_forest",
-                lambda n, target, seed, o: RandomForestProbe(n, target, threads=o.threads, seed=seed),
+                lambda n, target, seed, o: RandomForestProbe(
+                    n, target, n_trees=o.n_trees, threads=o.threads, seed=seed
+                ),
                 _ALL, "vector", 1, None,
-                "500 fully grown trees, no scaling.",
+                "500 fully grown trees, features as they are.",
             ),
             ProbeEntry(
                 "mlp", lambda n, target, seed, o: MlpProbe(n, target, seed=seed), _ALL, "vector", 5, "torch",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from transforms.errors import ShapeError, TooFewUnitsError
 from transforms.probes.base import NotFittedError, TargetError
 from transforms.probes.registry import PROBES, ProbeOptions, UnknownProbeError, build_probe
 
-OPTIONS = ProbeOptions(c_grid=(0.01, 0.1), alpha_grid=(1.0, 10.0))
+# few trees: what is tested here does not depend on their number
+OPTIONS = ProbeOptions(c_grid=(0.01, 0.1), alpha_grid=(1.0, 10.0), n_trees=20)
 SERVED = [(name, target) for name, entry in PROBES.items() for target in sorted(entry.targets)]
 REFUSED = sorted(set(itertools.product(PROBES, ("class", "multilabel", "continuous"))) - set(SERVED))
 DTYPES = {"class": np.int16, "multilabel": np.bool_, "continuous": np.float32}
@@ -134,3 +137,40 @@ def test_entries_are_keyed_by_their_name_and_serve_something() -> None:
         assert entry.targets
         assert entry.description.endswith(".")
         assert entry.n_seeds >= 1
+
+
+def test_options_reach_the_probes_that_they_concern() -> None:
+    assert build("logistic", "class", 3).c_grid == (0.01, 0.1)
+    assert build("ridge", "class", 3).alpha_grid == (10.0, 1.0)
+    assert build("random_forest", "class", 3).n_trees == 20
+    assert build("knn_20", "class", 3).n_neighbours == 20
+    assert (build("mlp", "class", 3, seed=7).seed, build("mlp", "class", 3).n_outputs) == (7, 3)
+
+
+def test_the_documentation_names_every_probe() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    table = text.split("## Probes", 1)[1].split("##", 1)[0]
+    assert set(re.findall(r"`([a-z0-9_]+)`(?=[^\n]*\| class)", table)) == set(PROBES)
+
+
+@pytest.mark.parametrize("name", ["majority", "knn_5", "ridge", "logistic"])
+def test_order_of_rows_and_names_of_classes_do_not_matter(name: str) -> None:
+    X, y, n_outputs, _ = make_rows(name, "class")
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    rng = np.random.default_rng(3)
+    order, names = rng.permutation(len(X)), rng.permutation(n_outputs)
+
+    def predict(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        options = ProbeOptions(c_grid=(0.1,), alpha_grid=(1.0,))
+        return build_probe(name, "class", n_outputs, seed=0, options=options).fit(features, labels).predict_proba(X)
+
+    native = predict(X, y)
+    np.testing.assert_allclose(predict(X[order], y[order]), native, atol=2e-3)
+    np.testing.assert_allclose(predict(X, names[y])[:, names], native, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["ridge", "logistic", "mlp"])
+def test_features_that_say_nothing_leave_the_frequencies(name: str) -> None:
+    y = np.repeat([0, 1, 2], [60, 30, 10])
+    probe = build(name, "class", 3).fit(np.full((100, 4), 7.3), y, np.arange(100) % 10)
+    np.testing.assert_allclose(probe.predict_proba(np.ones((1, 4)))[0], [0.6, 0.3, 0.1], atol=0.03)
