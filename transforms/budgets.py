@@ -1,7 +1,7 @@
 """Label budgets: which training units of a fold a probe may learn from.
 
-Belongs here: budgets as text and as values, nested draws. Does not: folds (`transforms/folds.py`), which budgets are run
-(`study.toml`).
+Belongs here: budgets as text and as values, nested draws. Does not: folds (`transforms/folds.py`), which budgets are
+run (`study.toml`).
 
 A draw puts the training units of a fold into one random order. Every budget takes units from the front of it, so that
 with the same draw a smaller budget is part of a larger one of its kind. The order depends on the fold, the draw and the

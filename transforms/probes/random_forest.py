@@ -20,6 +20,9 @@ class RandomForestProbe(BaseProbe):
     384 to search at every split. All labels, or all values, share their trees. A label that no or every training row
     has is predicted as such. For one seed the forest is the same with any number of threads.
 
+    A fitted forest is large: 500 trees on 6,000 rows took 0.2 GB for 10 classes and 1.1 GB for 19 labels, because
+    scikit-learn keeps all shares at every node. Do not keep more of them than are being read.
+
     Args:
         n_outputs: k classes, k labels or m values.
         target: what is predicted.
