@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from transforms.block_sizing import MIN_EDGE_M
 from transforms.blocks import assign_blocks
 from transforms.evaluation import fill_columns
 from transforms.label_rows import count_cells_along, footprint_cells
@@ -26,7 +27,6 @@ from transforms.places import PatchPlaces
 from warehouse.fields import read_spine
 from warehouse.label_sources import SampledLabels, open_label_source
 from warehouse.oracle_windows import OracleField, open_oracle_field, window_rows
-from warehouse.sections import EvaluateSettings
 from warehouse.store import Warehouse, any_simulated
 
 METRICS_TABLE, CONFUSIONS_TABLE = "out_probe__oracles", "out_probe__oracle_confusions"
@@ -144,10 +144,15 @@ def _other_sources(warehouse: Warehouse, year: int, label: str) -> dict[str, Sam
 
 
 def _block_edge_m(warehouse: Warehouse) -> float:
-    """Give the edge of the spatial blocks: that of the evaluation, or its default without one."""
+    """Give the edge of the spatial blocks: that of the evaluation where it is set.
+
+    `auto` blocks are sized by the variogram of features too, which nothing has read yet: then, and without an
+    evaluation, blocks have the least edge, and are not those of the arms.
+    """
     evaluate = warehouse.settings.evaluate
-    edge = EvaluateSettings.model_fields["block_edge_m"].default if evaluate is None else evaluate.block_edge_m
-    return float(edge)
+    if evaluate is None or isinstance(evaluate.block_edge_m, str):
+        return MIN_EDGE_M
+    return evaluate.block_edge_m
 
 
 def _primary_patches(warehouse: Warehouse) -> Iterator[PatchPlaces]:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import TinyRun
+from transforms.blocks import block_bounds
 from transforms.metrics import mean_iou, overall_accuracy
 from transforms.oracles.constant_labels import choose_for_iou, constant_confusions
 from transforms.oracles.maps import MapTally
 from warehouse import oracle_windows
 from warehouse.label_sources import SampledLabels, open_label_source
-from warehouse.store import evaluate_settings
+from warehouse.oracles import make_oracles
+from warehouse.store import Warehouse, evaluate_settings
 from warehouse.window_raster import window_grid
 
 K = 10
@@ -142,3 +144,17 @@ def test_large_windows_are_cut_without_a_gap() -> None:
     x, y = (np.unique(np.concatenate([part.centers()[axis] for part in parts])) for axis in (0, 1))
     np.testing.assert_array_equal(x, grid.centers()[0])
     np.testing.assert_array_equal(y, grid.centers()[1][::-1])
+
+
+def test_automatic_blocks_are_not_known_yet(tiny_run: TinyRun) -> None:
+    settings = tiny_run.warehouse.settings
+    assert settings.evaluate is not None
+    changed = settings.evaluate.model_copy(update={"block_edge_m": "auto"})
+    warehouse = Warehouse(settings.model_copy(update={"evaluate": changed}))
+    found = make_oracles(warehouse, 2024).confusions
+    (stored,) = tiny_run.sql("select sum(n)::bigint as n from out_probe__oracle_confusions").to_pylist()
+    assert sum(found["n"].to_pylist()) == stored["n"]
+    west, south, east, north = block_bounds(found["block_id"].to_numpy(), 5000.0)
+    area = settings.area.bbox
+    assert area is not None
+    assert ((west < area[2]) & (east > area[0]) & (south < area[3]) & (north > area[1])).all()
