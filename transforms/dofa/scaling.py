@@ -83,7 +83,8 @@ def check_value_range(values: Float32Array, preset: Preset, what: str) -> None:
         _check_sentinel2(known, what)
     elif preset.kind == "sentinel1":
         _check_sentinel1(known, what)
-    _check_distance(by_band, preset, what)
+    else:
+        _check_distance(by_band, preset, what)
 
 
 def doubt_values(values: Float32Array, preset: Preset) -> str:
@@ -136,9 +137,7 @@ def _check_sentinel1(known: Float32Array, what: str) -> None:
 def _check_distance(by_band: Sequence[Float32Array], preset: Preset, what: str) -> None:
     """Refuse bands whose median lies too far from the mean that they are standardised by."""
     for values, band in zip(by_band, preset.bands, strict=True):
-        if preset.kind != "own" or not len(values):
-            continue
-        median = float(np.median(values))
+        median = float(np.median(values)) if len(values) else band.mean
         if abs(median - band.mean) > _FAR_STDS * band.std:
             raise ValueRangeError(
                 f"{what}, band {band.name}", f"median {median:g}",
