@@ -21,6 +21,7 @@ import psutil
 
 from orchestration.definitions import CONFIG_VARIABLE, build_defs
 from orchestration.partitions import format_key, seed_partitions
+from orchestration.run_problems import list_failed_checks, list_problems
 from warehouse.errors import SourceMissingError
 from warehouse.layout import ALL, PartitionKey
 from warehouse.products import Product
@@ -166,15 +167,12 @@ class Pipeline:
         """List the steps of a job whose patch tables are not stored; all steps of the oracles themselves."""
         if job == "oracles":
             return self._steps(job)
-        wanted = [(step, step.tables or ("core_grid__patches",)) for step in self._steps(job)]
-        missing = [
-            (step, tuple(t for t in tables if t.endswith("__patches") and not self._is_stored(t, step.key)))
-            for step, tables in wanted
-        ]
-        return [Step(job, step.key, tables) for step, tables in missing if tables]
-
-    def _is_stored(self, table: str, key: PartitionKey) -> bool:
-        return key in self.warehouse.partitions(table)
+        missing = []
+        for step in self._steps(job):
+            tables = [name for name in step.tables or ("core_grid__patches",) if name.endswith("__patches")]
+            wanted = tuple(name for name in tables if step.key not in self.warehouse.partitions(name))
+            missing += [Step(job, step.key, wanted)] if wanted else []
+        return missing
 
     def _run_all(
         self, steps: Sequence[Step], failed: Sequence[Step], started: Callable[[Step], None]
@@ -299,7 +297,7 @@ class Pipeline:
         except KeyboardInterrupt:
             _close_runs(self._instance, lambda pid: pid == os.getpid())
             raise
-        return StepOutcome(step, time.perf_counter() - watch, _problems(result), _failed_checks(result, "WARN"))
+        return StepOutcome(step, time.perf_counter() - watch, list_problems(result), list_failed_checks(result, "WARN"))
 
 
 def close_orphaned_runs(instance: dg.DagsterInstance) -> None:
@@ -349,29 +347,3 @@ def _needs(step: Step, bad: Step) -> bool:
 
 def _core_tables(products: Sequence[Product]) -> tuple[str, ...]:
     return tuple(f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in products)
-
-
-def _problems(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
-    """Give the message of what each failed body raised, and the failed blocking checks."""
-    messages = list(_failed_checks(result, "ERROR"))
-    for event in result.filter_events(lambda event: event.is_step_failure):
-        error = event.step_failure_data.error
-        # Dagster wraps what a body raises; below that are the library's words, which ours explain
-        while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
-            error = error.cause
-        if error is not None and error.cls_name != "DagsterAssetCheckFailedError":
-            messages.append(error.message.strip().removeprefix(f"{error.cls_name}: "))
-    if not messages and not result.success:
-        messages.append("the run failed; see its log in `isthmus ui`")
-    return tuple(messages)
-
-
-def _failed_checks(result: dg.ExecuteInProcessResult, severity: str) -> tuple[str, ...]:
-    """Say which checks of a severity failed, and how to see the rows."""
-    return tuple(
-        f"check {item.check_name} of {item.asset_key.to_user_string()}: found "
-        f"{item.metadata['failing_rows'].value} failing rows, expected none. "
-        f'See them: isthmus sql "select * from check_{item.check_name}"'
-        for item in result.get_asset_check_evaluations()
-        if not item.passed and item.severity.value == severity
-    )
