@@ -65,11 +65,12 @@ def build_assets(warehouse: Warehouse) -> list[dg.AssetsDefinition]:
         build = build_patches_asset if product.grain == "patch" else build_pixels_asset
         assets.append(build(product))
     labels, patch_labels = [], []
-    for label in warehouse.settings.labels:
+    for label, settings in warehouse.settings.labels.items():
         if warehouse.labels_pixels(label) and pixels is not None:
-            labels.append(build_pixel_label_asset(label, pixels))
+            labels.append(build_pixel_label_asset(label, pixels, has_values=bool(settings.columns)))
         if warehouse.labels_patches(label) and patches is not None:
-            patch_labels.append(build_patch_label_asset(label))
+            ids_of = patches if settings.kind == "bigearthnet" else None
+            patch_labels.append(build_patch_label_asset(label, ids_of=ids_of))
     labels += patch_labels
     if patch_labels:
         assets.append(build_oracles_asset([asset.key.to_user_string() for asset in patch_labels]))

@@ -17,6 +17,8 @@ from transforms.errors import TooFewUnitsError
 
 #: Fold of units that neither train nor test.
 DROPPED = -1
+#: Fold of units that train in every fold and are tested in none: the training part of a published split.
+TRAIN_ONLY = -2
 
 
 @dataclass(frozen=True)

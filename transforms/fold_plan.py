@@ -27,7 +27,8 @@ class FoldPlan:
     Attributes:
         scheme: how the folds were made; `random` is a diagnostic, never evidence.
         block_id: int64 (n,), the unit of resampling: spatial block, or group of given folds.
-        fold: int8 (n,); -1 = dropped from all. Else the fold that tests on the unit and all others may train on it;
+        fold: int8 (n,); -1 = dropped from all, -2 = trained on by all and tested by none (the training part of a
+            published split). Else the fold that tests on the unit and all others may train on it;
             in `transfer` the other way round: the fold that trains on it, and all others may test.
         region: str (n,), or None where regions were not given.
         in_buffer: bool (n, n_folds); True where a unit outside the fold's own ground is too near to it: it may not

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from transforms.block_folds import (
     DROPPED,
+    TRAIN_ONLY,
     BlockAssignment,
     balance_folds,
     build_block_assignment,
@@ -27,6 +28,7 @@ from transforms.fold_plan import FoldPlan, Scheme, check_plan, fold_split
 
 __all__ = [
     "DROPPED",
+    "TRAIN_ONLY",
     "BlockAssignment",
     "FoldPlan",
     "Scheme",
@@ -191,7 +193,8 @@ def plan_given_folds(fold: npt.ArrayLike, group: npt.ArrayLike, *, region: npt.A
     """Plan the folds that a data set comes with.
 
     Args:
-        fold: integers (n,), any numbers; renumbered 0, 1, ... in their order. Negative = dropped.
+        fold: integers (n,), any numbers; renumbered 0, 1, ... in their order. -1 = dropped; -2 = trained on in every
+            fold and tested in none, so that the test part of a published split may be the only fold.
         group: integers or text (n,), units that belong together; renumbered as block ids, so that intervals
             resample groups.
         region: str (n,), kept in the plan.
@@ -201,7 +204,7 @@ def plan_given_folds(fold: npt.ArrayLike, group: npt.ArrayLike, *, region: npt.A
 
     Raises:
         SplitGroupError: a group stands in several folds.
-        TooFewUnitsError: fewer than two folds.
+        TooFewUnitsError: fewer than two folds, or nothing but a training part.
         ShapeError: lengths differ or folds are not integers.
     """
     given, groups = np.asarray(fold), np.asarray(group)
@@ -212,15 +215,18 @@ def plan_given_folds(fold: npt.ArrayLike, group: npt.ArrayLike, *, region: npt.A
             "integers (n,) and groups (n,)",
             "Give one fold and one group per unit, none missing.",
         )
-    used = given >= 0
-    numbers = np.unique(given[used])
-    check_enough(len(numbers), max(2, len(numbers)), "given folds")
+    is_tested = given >= 0
+    numbers = np.unique(given[is_tested])
+    used = is_tested | (given == TRAIN_ONLY)
+    least = 1 if (given == TRAIN_ONLY).any() else 2
+    check_enough(len(numbers), max(least, len(numbers)), "given folds")
     names, block_id = np.unique(groups, return_inverse=True)
     combos = np.unique(np.stack([block_id[used], given[used]]), axis=1)[0]
     split = np.flatnonzero(np.bincount(combos, minlength=len(names)) > 1)
     if len(split):
         raise SplitGroupError([str(name) for name in names[split[:3]]], len(split))
-    folds = np.where(used, np.searchsorted(numbers, given), DROPPED).astype(np.int8)
+    kept = np.where(given == TRAIN_ONLY, TRAIN_ONLY, DROPPED)
+    folds = np.where(is_tested, np.searchsorted(numbers, given), kept).astype(np.int8)
     buffer = np.zeros((len(folds), len(numbers)), bool)
     return check_plan(FoldPlan("given", block_id.astype(np.int64), folds, _as_text(region), buffer))
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms import h3_index
-from transforms.labels import PatchLabels
+from transforms.block_folds import DROPPED
+from transforms.labels import NODATA_ID, PatchLabels
 from transforms.places import PatchPlaces, PixelPlaces
 from transforms.utm import unproject
 
@@ -28,7 +29,7 @@ class GivenSplit:
     """A published split of labelled places.
 
     Attributes:
-        fold: int16 (n,), -1 = not given.
+        fold: int16 (n,), -1 = not given, -2 (`TRAIN_ONLY`) = trained on in every fold and tested in none.
         group: int32 (n,), -1 = not given; groups must not be split.
     """
 
@@ -77,15 +78,27 @@ def single_class(ids: npt.NDArray[np.int16], n_classes: int) -> PatchLabels:
         ids: int16 (n,), -1 = no label.
         n_classes: k.
     """
-    known = ids >= 0
-    fractions = np.full((len(ids), n_classes), np.nan, np.float32)
-    fractions[known] = np.eye(n_classes, dtype=np.float32)[ids[known]]
+    return present_classes(ids[:, None] == np.arange(n_classes))
+
+
+def present_classes(is_present: npt.NDArray[np.bool_]) -> PatchLabels:
+    """Describe patches of which it is known which classes they hold, but not how much of each.
+
+    A patch with one class is all of it. With several, majority, purity and fractions are unknown: such a patch serves
+    task T2 alone.
+
+    Args:
+        is_present: bool (n, k); a row without any class is a patch without a label.
+    """
+    count = is_present.sum(axis=1)
+    is_sole = count == 1
+    fractions = np.where(is_sole[:, None], is_present.astype(np.float32), np.float32(np.nan))
     return PatchLabels(
-        label=ids,
-        purity=np.where(known, np.float32(1), np.float32(np.nan)).astype(np.float32),
+        label=np.where(is_sole, is_present.argmax(axis=1), NODATA_ID).astype(np.int16),
+        purity=np.where(is_sole, np.float32(1), np.float32(np.nan)).astype(np.float32),
         fractions=fractions,
-        multi_label=np.nan_to_num(fractions) > 0,
-        valid_share=known.astype(np.float32),
+        multi_label=is_present,
+        valid_share=(count > 0).astype(np.float32),
     )
 
 
@@ -104,6 +117,37 @@ def pixel_label_table(
             "pixel_id": places.pixel_id,
             "label_source": pa.array([source] * len(places), pa.string()),
             **_class_columns(ids, class_names),
+            "lon": places.lon,
+            "lat": places.lat,
+            **h3_index.ancestry(places.lon, places.lat, (9,)),
+            **_split_columns(split),
+            "is_simulated": np.full(len(places), is_simulated),
+        }
+    )
+
+
+def value_label_table(
+    places: PixelPlaces,
+    values: npt.NDArray[np.float32],
+    split: GivenSplit,
+    source: str,
+    *,
+    is_simulated: bool,
+) -> pa.Table:
+    """Give rows of `core_label_{source}__pixels` of a source of numbers.
+
+    Args:
+        places: pixels.
+        values: float32 (n, v), NaN = nodata.
+        split: the published split.
+        source: name of the label source.
+        is_simulated: True if the numbers are.
+    """
+    return pa.table(
+        {
+            "pixel_id": places.pixel_id,
+            "label_source": pa.array([source] * len(places), pa.string()),
+            "values": pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1]),
             "lon": places.lon,
             "lat": places.lat,
             **h3_index.ancestry(places.lon, places.lat, (9,)),
@@ -155,6 +199,6 @@ def _class_columns(ids: npt.NDArray[np.int16], class_names: Sequence[str]) -> di
 
 def _split_columns(split: GivenSplit) -> dict[str, pa.Array]:
     return {
-        "given_fold": pa.array(split.fold, pa.int16(), mask=split.fold < 0),
+        "given_fold": pa.array(split.fold, pa.int16(), mask=split.fold == DROPPED),
         "given_group": pa.array(split.group, pa.int32(), mask=split.group < 0),
     }

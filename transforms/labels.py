@@ -15,6 +15,8 @@ from transforms.errors import IsthmusError, ShapeError
 
 #: Class id of cells without a usable label: nodata, or a code that the class map leaves out.
 NODATA_ID = -1
+#: Share of a patch from which a class counts as present in it, task T2. Fixed by the protocol before any result.
+MULTI_LABEL_SHARE = 0.05
 #: Cells counted in one go: bounds the memory of `summarize_patches`, whatever the number of patches.
 _CELLS_PER_BLOCK = 4_000_000
 
@@ -94,7 +96,7 @@ class PatchLabels:
         label: int16 (n,), the majority class (ties: the lowest id); -1 without data.
         purity: float32 (n,), share of the majority class among valid cells; NaN without data.
         fractions: float32 (n, k), class shares among valid cells, rows sum to 1; NaN without data.
-        multi_label: bool (n, k), True where a class covers at least `multi_label_share` of the valid cells.
+        multi_label: bool (n, k), True where a class covers at least `MULTI_LABEL_SHARE` of the valid cells.
         valid_share: float32 (n,), share of the cells that carry a class.
     """
 
@@ -108,7 +110,9 @@ class PatchLabels:
         return len(self.label)
 
 
-def summarize_patches(ids: npt.NDArray[np.int16], n_classes: int, multi_label_share: float = 0.05) -> PatchLabels:
+def summarize_patches(
+    ids: npt.NDArray[np.int16], n_classes: int, multi_label_share: float = MULTI_LABEL_SHARE
+) -> PatchLabels:
     """Summarise the label cells of patches.
 
     Shares are over valid cells only, so a half-clouded patch is described by its clear half; `valid_share`
@@ -127,17 +131,30 @@ def summarize_patches(ids: npt.NDArray[np.int16], n_classes: int, multi_label_sh
     """
     _check_cells(ids, n_classes, multi_label_share)
     counts = _count_classes(ids, n_classes)
+    return summarize_counts(counts, counts.sum(axis=1) / ids.shape[1], multi_label_share)
+
+
+def summarize_counts(
+    counts: npt.NDArray[np.int64], valid_share: npt.NDArray[np.floating], multi_label_share: float = MULTI_LABEL_SHARE
+) -> PatchLabels:
+    """Summarise how often each class stands in each patch, in cells or in points.
+
+    Args:
+        counts: int64 (n_patch, k).
+        valid_share: (n_patch,), share of the patch that the counts stand for, in [0, 1].
+        multi_label_share: see `summarize_patches`.
+    """
     valid = counts.sum(axis=1)
     with np.errstate(invalid="ignore"):
         fractions = counts / valid[:, None]
     majority = counts.argmax(axis=1)
-    purity = fractions[np.arange(len(ids)), majority]
+    purity = fractions[np.arange(len(counts)), majority]
     return PatchLabels(
         label=np.where(valid > 0, majority, NODATA_ID).astype(np.int16),
         purity=purity.astype(np.float32),
         fractions=fractions.astype(np.float32),
         multi_label=fractions >= multi_label_share,  # before rounding to float32: 5 of 100 cells is present
-        valid_share=(valid / ids.shape[1]).astype(np.float32),
+        valid_share=valid_share.astype(np.float32),
     )
 
 

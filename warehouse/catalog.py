@@ -7,7 +7,7 @@ needed. `warehouse.duckdb` names its files by absolute path: rebuild it (it take
 warehouse, and after the first partition of a table is written; later partitions are found by themselves.
 
 Names beside the tables:
-    `core_label__pixels`, `core_label__patches`: all label sources.
+    `core_label__pixels`, `core_label__patches`: all label sources that name classes.
     `pair_patches`, `pair_pixels`, `pair_pooled`, `pair_upsampled`, `pair_basis`: tables of the compared products;
         `pair_pixels.embedding` is dequantised. `pair_pixels_quantised`: the stored codes, where there are any.
     `out_pixel__nearest`; `verdicts`, `leaderboard`, `per_class`, `scores_from_confusions`, `fold_audit` (`sql/marts`).
@@ -176,8 +176,8 @@ def build_views(
     connection.execute(read_sql("views", "out_pixel__nearest").text)
     for mart in _MARTS:
         connection.execute(read_sql("marts", mart).text)
-    _build_checks(connection)
     _build_inventory(connection, root, specs)
+    _build_checks(connection)
 
 
 def _table_view(root: Path, spec: TableSpec) -> Fragment:
@@ -202,7 +202,8 @@ def _build_label_unions(connection: duckdb.DuckDBPyConnection, specs: Mapping[st
     """Make `core_label__{grain}` over all label sources; empty where there are none."""
     absent = _absent_specs()
     for grain in ("pixels", "patches"):
-        names = [n for n in specs if n.startswith("core_label_") and n.endswith(f"__{grain}")]
+        tables = [n for n in specs if n.startswith("core_label_") and n.endswith(f"__{grain}")]
+        names = [n for n in tables if "label" in specs[n].schema.names]  # sources of numbers have no class
         if not names:
             placeholder = absent[f"core_label_{_ABSENT}__{grain}"]
             connection.execute(_missing_view(placeholder).sql)

@@ -29,7 +29,7 @@ from transforms.upsampling.rows import RowLattice
 from transforms.utm import project, unproject
 from transforms.windows import PixelGrid
 from warehouse.fields import read_spine
-from warehouse.label_sources import SampledLabels
+from warehouse.labels.contract import SampledLabels
 from warehouse.reader import vectors
 from warehouse.store import Warehouse
 from warehouse.window_raster import window_grid

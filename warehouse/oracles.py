@@ -25,7 +25,8 @@ from transforms.oracles.rows import Row, agreement_rows, confusion_table, oracle
 from transforms.oracles.tally import BlockCounts, Oracle, OracleKey, OracleTally, PatchCells
 from transforms.places import PatchPlaces
 from warehouse.fields import read_spine
-from warehouse.label_sources import SampledLabels, open_label_source
+from warehouse.label_sources import open_sampled_labels
+from warehouse.labels.contract import SampledLabels
 from warehouse.oracle_windows import OracleField, open_oracle_field, window_rows
 from warehouse.store import Warehouse, any_simulated
 
@@ -44,8 +45,8 @@ class OracleTables:
 
 
 def oracle_labels(warehouse: Warehouse, year: int) -> list[str]:
-    """List the label sources that the settings map to an embedding year."""
-    return [name for name, label in warehouse.settings.labels.items() if year in label.years]
+    """List the sources of classes that the settings map to an embedding year."""
+    return [name for name, label in warehouse.settings.labels.items() if year in label.years and not label.columns]
 
 
 def make_oracles(warehouse: Warehouse, year: int) -> OracleTables:
@@ -76,8 +77,8 @@ def make_oracles(warehouse: Warehouse, year: int) -> OracleTables:
 
 def _run_label(warehouse: Warehouse, year: int, label: str) -> tuple[list[Row], dict[OracleKey, BlockCounts]]:
     """Run the oracles of one label source: its rows, and confusions of each oracle."""
-    source = open_label_source(warehouse, label)
-    if not isinstance(source, SampledLabels):
+    source = open_sampled_labels(warehouse, label)
+    if source is None:
         reason = "labels come one a patch or point: nothing is known inside a patch"
         return [skipped_row(OracleKey(oracle), reason) for oracle in _EVERY], {}
     patch = _patch_cells(warehouse)
@@ -139,8 +140,8 @@ def _skipped_rows(patch: PatchCells, problem: str, *, has_others: bool) -> list[
 
 
 def _other_sources(warehouse: Warehouse, year: int, label: str) -> dict[str, SampledLabels]:
-    found = {name: open_label_source(warehouse, name) for name in oracle_labels(warehouse, year) if name != label}
-    return {name: source for name, source in found.items() if isinstance(source, SampledLabels)}
+    found = {name: open_sampled_labels(warehouse, name) for name in oracle_labels(warehouse, year) if name != label}
+    return {name: source for name, source in found.items() if source is not None}
 
 
 def _block_edge_m(warehouse: Warehouse) -> float:

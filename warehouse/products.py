@@ -41,6 +41,8 @@ class Product(BaseModel):
         geometry_column: geometry of a patch file; None = the file's primary geometry.
         context_m: how far around its footprint the model looked; least buffer between train and test.
         bytes_per_value: bytes that one stored dimension costs.
+        trained_on: data sets that the model saw in training, beside its inputs where they may serve as labels too. A
+            label source of that name, or with that `dataset`, says so in its provenance.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +66,7 @@ class Product(BaseModel):
     geometry_column: str | None = None
     context_m: float = 0.0
     bytes_per_value: int = 4
+    trained_on: tuple[str, ...] = ()
     licence: str
     attribution: str
 

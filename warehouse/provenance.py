@@ -43,6 +43,7 @@ class Provenance:
         is_simulated: True if any input is simulated.
         sources: published files that were read.
         inputs: tables that were read.
+        notes: what a reader of the rows must know: repairs, values that were left out, a score that proves little.
     """
 
     product: str
@@ -52,6 +53,7 @@ class Provenance:
     is_simulated: bool
     sources: tuple[SourceFile, ...] = ()
     inputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=1)

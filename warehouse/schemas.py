@@ -8,6 +8,7 @@ The columns `year` and `shard` live in the path and reappear in every SQL view.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -23,6 +24,7 @@ def build_specs(
     products: Mapping[str, Product],
     *,
     labels: Mapping[str, int],
+    values: Mapping[str, int] = MappingProxyType({}),
     pixels: str | None,
     patches: str | None,
     pool: PoolSettings | None = None,
@@ -33,6 +35,7 @@ def build_specs(
     Args:
         products: the products that have sources, by name.
         labels: label source -> number of classes.
+        values: label source of numbers -> how many a pixel.
         pixels: product that is pooled, or None.
         patches: product that is upsampled, or None.
         pool: operators that pool pixels; None = the default ones.
@@ -50,6 +53,7 @@ def build_specs(
         specs.append(_patches(product) if product.grain == "patch" else _pixels(product))
     for label, n_classes in labels.items():
         specs += [_label_pixels(label), _label_patches(label, n_classes)]
+    specs += [_label_values(label, count) for label, count in values.items()]
     if pixels is not None:
         pool = pool or PoolSettings()
         specs.append(pooled_spec(products[pixels], pool))
@@ -181,6 +185,23 @@ def _label_pixels(label: str) -> TableSpec:
         ]
     )
     text = f"The class of each kept pixel after {label}; the partition's year is the label year."
+    return TableSpec(f"core_label_{label}__pixels", schema, ("year", "shard"), ("pixel_id",), None, text)
+
+
+def _label_values(label: str, count: int) -> TableSpec:
+    schema = pa.schema(
+        [
+            pa.field("pixel_id", pa.uint64()),
+            pa.field("label_source", pa.string()),
+            pa.field("values", vector_type(count)),
+            *LONLAT,
+            pa.field("h3_r9", pa.uint64()),
+            pa.field("given_fold", pa.int16()),
+            pa.field("given_group", pa.int32()),
+            SIMULATED,
+        ]
+    )
+    text = f"The numbers of {label} at each kept pixel, targets of regression; NaN where one is missing."
     return TableSpec(f"core_label_{label}__pixels", schema, ("year", "shard"), ("pixel_id",), None, text)
 
 

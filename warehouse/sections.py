@@ -86,46 +86,6 @@ class SourceSettings(_Strict):
     year: int | None = None
 
 
-class LabelSettings(_Strict):
-    """One source of labels.
-
-    Attributes:
-        kind: `geotiff` (class codes in a raster of any CRS) or `column` (of a product's own table).
-        path: raster, or glob of rasters (`geotiff`).
-        product: product whose table has the column (`column`).
-        column: column with the class (`column`).
-        classes: class name -> value in the source. Values that are not listed are nodata.
-        years: embedding year -> label year; years that are not listed have no labels.
-        fold_column: column with a given fold, for published splits.
-        group_column: column with a group that must not be split.
-        title: name for reports.
-        attribution: text that travels with derived data.
-    """
-
-    kind: Literal["geotiff", "column"]
-    path: Path | None = None
-    product: str | None = None
-    column: str | None = None
-    classes: dict[str, int | str] = Field(min_length=2)
-    years: dict[int, int]
-    fold_column: str | None = None
-    group_column: str | None = None
-    title: str = ""
-    attribution: str = ""
-
-    @model_validator(mode="after")
-    def _check(self) -> LabelSettings:
-        if self.kind == "geotiff" and self.path is None:
-            raise ValueError("kind 'geotiff' needs path")
-        if self.kind == "column" and (self.product is None or self.column is None):
-            raise ValueError("kind 'column' needs product and column")
-        if self.kind == "geotiff" and not all(isinstance(code, int) for code in self.classes.values()):
-            raise ValueError("classes of a geotiff are whole numbers, e.g. tree = 10")
-        if len(set(self.classes.values())) != len(self.classes):
-            raise ValueError("classes: two names share one value")
-        return self
-
-
 class KeepWindow(_Strict):
     """A named box in which every pixel is kept."""
 

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SettingsSourceError
 
 from warehouse.errors import SettingsError
+from warehouse.label_settings import LabelSettings
 from warehouse.products import PIXEL_LAYOUTS, Product, load_registry, registered_entries
 from warehouse.sections import (
     AreaSettings,
@@ -27,7 +28,6 @@ from warehouse.sections import (
     EvaluateSettings,
     InstanceSettings,
     KeepSettings,
-    LabelSettings,
     LimitSettings,
     PathSettings,
     PoolSettings,
@@ -90,11 +90,15 @@ class Settings(BaseSettings):
         for label_name, label in self.labels.items():
             if label.product is not None and label.product not in self.sources:
                 raise ValueError(f"labels.{label_name}.product = '{label.product}' has no source")
+            if label.columns and registry[str(label.product)].grain == "patch":
+                raise ValueError(f"labels.{label_name}.columns: numbers label pixels; '{label.product}' has patches")
         _check_lists(self)
         if self.evaluate is not None:
             if self.evaluate.label not in self.labels:
                 raise ValueError(f"evaluate.label = '{self.evaluate.label}'; allowed: {sorted(self.labels)}")
-            if "given" in self.evaluate.schemes and self.labels[self.evaluate.label].fold_column is None:
+            if self.labels[self.evaluate.label].columns:
+                raise ValueError(f"evaluate.label = '{self.evaluate.label}' has numbers; tasks T1 and T5 need classes")
+            if "given" in self.evaluate.schemes and not self.labels[self.evaluate.label].has_split:
                 raise ValueError(f"scheme 'given' needs labels.{self.evaluate.label}.fold_column")
         return self
 
@@ -239,7 +243,8 @@ def _anchor(settings: Settings, folder: Path) -> Settings:
                 for name, source in settings.sources.items()
             },
             "labels": {
-                name: label.model_copy(update={"path": absolute(label.path)}) for name, label in settings.labels.items()
+                name: label.model_copy(update={"path": absolute(label.path), "lists": absolute(label.lists)})
+                for name, label in settings.labels.items()
             },
             "warehouse": settings.warehouse.model_copy(update={"root": absolute(settings.warehouse.root)}),
             "dagster": settings.dagster.model_copy(update={"instance": absolute(settings.dagster.instance)}),

@@ -26,11 +26,12 @@ from transforms.utm import UtmBox, project_bbox
 from warehouse import reader, writer
 from warehouse.derived_schemas import fitted_columns
 from warehouse.errors import DiskSpaceError, SourceMissingError
+from warehouse.label_settings import LabelSettings
 from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
 from warehouse.products import Product, find_product
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
 from warehouse.schemas import build_specs
-from warehouse.sections import EvaluateSettings, LabelSettings, SourceSettings, Task
+from warehouse.sections import EvaluateSettings, SourceSettings, Task
 from warehouse.settings import Settings
 from warehouse.sources.files import is_simulated_glob
 from warehouse.table_spec import TableSpec
@@ -59,7 +60,8 @@ class Warehouse:
         settings = self.settings
         return build_specs(
             self.products,
-            labels={name: len(label.classes) for name, label in settings.labels.items()},
+            labels={name: len(label.classes) for name, label in settings.labels.items() if not label.columns},
+            values={name: len(label.columns) for name, label in settings.labels.items() if label.columns},
             pixels=settings.compare.pixels,
             patches=settings.compare.patches,
             pool=settings.pool,
@@ -92,12 +94,14 @@ class Warehouse:
         return ClassMap(codes=tuple(int(code) for code in classes.values()), names=tuple(classes))
 
     def labels_pixels(self, name: str) -> bool:
-        """Tell whether a label source can label pixels: rasters do, columns only those of a pixel product."""
+        """Tell whether a label source can label pixels: rasters and geometries do, columns only a pixel product's."""
         label = self.label(name)
+        if label.kind == "bigearthnet":
+            return False
         return label.product is None or self.products[label.product].grain == "pixel"
 
     def labels_patches(self, name: str) -> bool:
-        """Tell whether a label source can label patches: rasters do, columns only those of a patch product."""
+        """Tell whether a label source can label patches: all do, but columns only those of a patch product."""
         label = self.label(name)
         return label.product is None or self.products[label.product].grain == "patch"
 
@@ -332,9 +336,9 @@ def evaluate_settings(warehouse: Warehouse) -> EvaluateSettings:
 
 
 def any_simulated(warehouse: Warehouse) -> bool:
-    """Tell whether any source of the compared pair or its label rasters is simulated."""
+    """Tell whether any source of the compared pair or any file of labels is simulated."""
     pair = [p for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
-    rasters = [label.path for label in warehouse.settings.labels.values() if label.path is not None]
+    files = [label.path for label in warehouse.settings.labels.values() if label.path is not None]
     return any(warehouse.is_simulated(warehouse.read(f"raw_{product.name}__index")) for product in pair) or any(
-        is_simulated_glob(path) for path in rasters
+        is_simulated_glob(path) for path in files
     )

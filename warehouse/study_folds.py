@@ -187,12 +187,13 @@ def _range_of(units: Units, values: npt.NDArray[np.float64], what: str) -> tuple
 def _size(warehouse: Warehouse, ranges: Mapping[UnitKind, _Ranges]) -> BlockSizing:
     """Size blocks and buffer; outside diagnostics the buffer is never below what a product's vectors look at.
 
-    That is the model's context, and for patches as far as the upsampling operators reach (one side for bilinear): a
-    nearer training pixel would share a patch vector with a test pixel.
+    That is the model's context, and for patches beside pixels as far as the upsampling operators reach (one side for
+    bilinear): a nearer training pixel would share a patch vector with a test pixel.
     """
     settings = evaluate_settings(warehouse)
     pair = [p for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
-    sides = max(UPSAMPLERS[name].reach for name in ("bilinear", *warehouse.settings.upsample.operators))
+    operators = ("bilinear", *warehouse.settings.upsample.operators) if len(pair) > 1 else ()
+    sides = max((UPSAMPLERS[name].reach for name in operators), default=0.0)
     measured = {
         f"{what} of {kind} units": found
         for kind, one in ranges.items()

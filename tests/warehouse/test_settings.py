@@ -7,13 +7,13 @@ import pytest
 
 from transforms.errors import IsthmusError
 from warehouse.errors import SettingsError
+from warehouse.label_settings import LabelSettings
 from warehouse.sections import (
     AreaSettings,
     CompareSettings,
     EvaluateSettings,
     KeepSettings,
     KeepWindow,
-    LabelSettings,
     LimitSettings,
     SourceSettings,
 )
@@ -245,10 +245,15 @@ def test_unknown_tables_are_refused(write) -> None:
         ("bbox = [101.9, 12.4, 102.1, 12.6]", "", "area", "needs bbox"),
         ("[area]", '[area]\nshard_rule = "square"', "area.shard_rule", "'mgrs', 'region' or 'file'"),
         ("[area]", "[area]\nregions = { a = [3, 2, 1, 4] }", "area", "a must be"),
-        ('kind = "geotiff"', 'kind = "shapefile"', "labels.cover.kind", "'geotiff' or 'column'"),
+        (
+            'kind = "geotiff"',
+            'kind = "shapefile"',
+            "labels.cover.kind",
+            "'geotiff', 'column', 'vector' or 'bigearthnet'",
+        ),
         ('path = "world/*_Map.tif"', "", "labels.cover", "needs path"),
         ('kind = "geotiff"', 'kind = "column"', "labels.cover", "needs product and column"),
-        ("water = 80", "water = 10", "labels.cover", "share one value"),
+        ("water = 80", "water = 10", "labels.cover.classes", "share one value"),
         (", water = 80", "", "labels.cover.classes", "at least 2 items"),
         ("[102.0, 12.5, 102.01, 12.51]", "[102.0, 12.5, 101.01, 12.51]", "keep.windows.0", "seam must be"),
         ("[keep]", "[keep]\nsample = 1.5", "keep.sample", "less than or equal to 1"),

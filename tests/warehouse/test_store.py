@@ -13,9 +13,10 @@ from tests.warehouse.fake_tables import PROVENANCE, declared_rows
 from transforms.shards import cut_mgrs, cut_regions, shards_table
 from transforms.utm import project
 from warehouse.errors import DiskSpaceError, PartitionMissingError, SourceMissingError
+from warehouse.label_settings import LabelSettings
 from warehouse.layout import ALL, PartitionKey
 from warehouse.provenance import SourceFile
-from warehouse.sections import AreaSettings, CompareSettings, LabelSettings, LimitSettings
+from warehouse.sections import AreaSettings, CompareSettings, LimitSettings
 from warehouse.settings import Settings
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
 

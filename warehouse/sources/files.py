@@ -69,7 +69,8 @@ def is_simulated_root(root: Path) -> bool:
 
 def is_simulated_glob(pattern: Path) -> bool:
     """Tell whether any file that a glob pattern matches is part of a simulated world."""
-    return any(is_simulated_root(Path(name).parent) for name in glob.glob(str(pattern), recursive=True))
+    found = (Path(name) for name in glob.glob(str(pattern), recursive=True))
+    return any(is_simulated_root(path if path.is_dir() else path.parent) for path in found)
 
 
 def is_simulated_parquet(path: Path) -> bool:

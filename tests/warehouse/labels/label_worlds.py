@@ -1,0 +1,77 @@
+"""Warehouses and places for the tests of label sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tests.warehouse.fake_tables import PROVENANCE, declared_rows
+from transforms import geohash
+from transforms.places import PatchPlaces, PixelPlaces
+from transforms.utm import project, unproject
+from warehouse.layout import ALL
+from warehouse.settings import Settings
+from warehouse.store import Warehouse
+
+EPSG = 32648
+YEAR = 2024
+IDENTITY = dict.fromkeys(("title", "producer", "model", "grid_version", "licence", "attribution"), "x")
+PRODUCTS = {
+    "chips": {**IDENTITY, "grain": "patch", "layout": "patch_geoparquet", "dims": 2, "patch_m": 320.0},
+    "points": {**IDENTITY, "grain": "pixel", "layout": "pixel_table", "dims": 2, "pixel_m": 10.0},
+}
+PRODUCTS["points"]["vector_columns"] = "A{:02d}"
+CLASSES = {"water": 80, "tree": 10, "crop": 40}
+RASTER = {"kind": "geotiff", "path": "labels/*.tif", "classes": CLASSES, "years": {YEAR: 2021}}
+
+
+def open_warehouse(root: Path, label: dict[str, Any], files: dict[str, list[str]] | None = None) -> Warehouse:
+    """Open a warehouse of chips and points whose indexes list the given files."""
+    label = dict(label)
+    if label["kind"] == "geotiff":
+        label["path"] = root / label["path"]
+    settings = Settings(
+        name="tiny",
+        years=(YEAR,),
+        area={"shard_rule": "region"},
+        sources={name: {"root": root / name} for name in PRODUCTS},
+        compare={"pixels": "points", "patches": "chips"},
+        labels={"cover": label},
+        warehouse={"root": root / "wh"},
+        dagster={"instance": root / "dagster"},
+        products=PRODUCTS,
+        limits={"min_free_mb": 0},
+    )
+    warehouse = Warehouse(settings)
+    for product, paths in (files or {}).items():
+        spec = warehouse.specs[f"raw_{product}__index"]
+        rows = declared_rows(spec, len(paths), np.random.default_rng(0))
+        columns = {"path": paths, "etag": ["e"] * len(paths), "is_simulated": [False] * len(paths)}
+        for name, values in columns.items():
+            rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values))
+        warehouse.write(spec.name, ALL, rows, PROVENANCE)
+    return warehouse
+
+
+def pixels_at(lon: list[float], lat: list[float]) -> PixelPlaces:
+    x, y = project(lon, lat, EPSG)
+    return PixelPlaces(
+        geohash.pixel_keys(lon, lat, EPSG), np.array(lon), np.array(lat), np.full(len(lon), EPSG, np.int32), x, y
+    )
+
+
+def places_of(x_m: list[float], y_m: list[float]) -> tuple[PixelPlaces, PatchPlaces]:
+    x, y = np.array(x_m, float), np.array(y_m, float)
+    lon, lat = unproject(x, y, EPSG)
+    return pixels_at(lon.tolist(), lat.tolist()), patches_at(lon.tolist(), lat.tolist())
+
+
+def patches_at(lon: list[float], lat: list[float]) -> PatchPlaces:
+    n = len(lon)
+    x, y = project(lon, lat, EPSG)
+    nowhere, codes = np.full(n, -1, np.int32), np.full(n, EPSG, np.int32)
+    ids, own, side = geohash.encode(lon, lat), np.full(n, "own"), np.full(n, 320.0)
+    return PatchPlaces(ids, own, nowhere, nowhere, np.array(lon), np.array(lat), codes, x, y, side)

@@ -1,0 +1,124 @@
+"""What every label source offers, and the provenance of its rows.
+
+Belongs here: the contracts and what all kinds share. Does not: any one kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.label_rows import GivenSplit
+from transforms.labels import PatchLabels
+from transforms.places import PatchPlaces, PixelPlaces
+from warehouse.label_settings import LabelSettings
+from warehouse.provenance import Provenance, SourceFile
+from warehouse.sources.files import stat_file
+from warehouse.store import Warehouse
+
+
+class PixelLabelSource(Protocol):
+    """A source that names the class of pixels."""
+
+    class_names: tuple[str, ...]
+    is_simulated: bool
+
+    def label_pixels(self, places: PixelPlaces) -> tuple[npt.NDArray[np.int16], GivenSplit]:
+        """Give the class id of each pixel, -1 without a label, and the published split."""
+        ...
+
+    def provenance(self, inputs: Sequence[str]) -> Provenance:
+        """Describe rows that carry these labels."""
+        ...
+
+
+class PatchLabelSource(Protocol):
+    """A source that names the classes of patches."""
+
+    class_names: tuple[str, ...]
+    is_simulated: bool
+
+    def label_patches(self, places: PatchPlaces) -> tuple[PatchLabels, GivenSplit]:
+        """Summarise the labels in each footprint, and give the published split."""
+        ...
+
+    def provenance(self, inputs: Sequence[str]) -> Provenance:
+        """Describe rows that carry these labels."""
+        ...
+
+
+class SampledLabels(Protocol):
+    """A source that has a class at any point, so that it says what is where inside a patch."""
+
+    class_names: tuple[str, ...]
+
+    def sample_classes(self, lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
+        """Give the class id at points, -1 without a label, in the shape of `lon`."""
+        ...
+
+
+class ValueSource(Protocol):
+    """A source of numbers at pixels."""
+
+    is_simulated: bool
+
+    def value_pixels(self, places: PixelPlaces) -> tuple[npt.NDArray[np.float32], GivenSplit]:
+        """Give the numbers of each pixel (n, v), NaN without one, and the published split."""
+        ...
+
+    def provenance(self, inputs: Sequence[str]) -> Provenance:
+        """Describe rows that carry these numbers."""
+        ...
+
+
+def file_sources(paths: Sequence[Path]) -> list[SourceFile]:
+    """Give files with their ETags, for the footer."""
+    facts = [(path, stat_file(path)) for path in paths]
+    return [SourceFile(path.name, found.etag if found is not None else "") for path, found in facts]
+
+
+def label_provenance(
+    warehouse: Warehouse,
+    name: str,
+    files: Sequence[SourceFile],
+    inputs: Sequence[str],
+    *,
+    is_simulated: bool,
+    notes: Sequence[str] = (),
+) -> Provenance:
+    """Describe rows that carry the labels of a source.
+
+    Args:
+        warehouse: the warehouse.
+        name: the label source.
+        files: files that were read.
+        inputs: tables that were read.
+        is_simulated: True if the labels are.
+        notes: what the source itself has to say about its labels.
+    """
+    settings = warehouse.label(name)
+    return Provenance(
+        product=name,
+        release=settings.title or name,
+        licence="",
+        attribution=(settings.attribution,) if settings.attribution else (),
+        is_simulated=is_simulated,
+        sources=tuple(files),
+        inputs=tuple(inputs),
+        notes=(*_training_notes(warehouse, name, settings), *notes),
+    )
+
+
+def _training_notes(warehouse: Warehouse, name: str, settings: LabelSettings) -> list[str]:
+    """Say which compared products have seen these labels, or what they were made from, in their training."""
+    dataset = settings.dataset or name
+    pair = [product for product in (warehouse.pixel_product, warehouse.patch_product) if product is not None]
+    return [
+        f"{product.title} was trained on '{dataset}': scores on these labels are no independent test of it"
+        for product in pair
+        if dataset in product.trained_on
+    ]
