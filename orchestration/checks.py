@@ -24,11 +24,13 @@ class CheckRule:
         name: file in `sql/checks`.
         table: the table, with `{pixels}`, `{patches}`, `{label}` for the compared products and label source.
         blocking: True where a failing row makes every number after it worthless.
+        or_table: judged instead where the settings have no such table.
     """
 
     name: str
     table: str
     blocking: bool
+    or_table: str = ""
 
 
 RULES = (
@@ -41,9 +43,11 @@ RULES = (
     CheckRule("row_count_within_expected", "core_{patches}__patches", blocking=False),
     CheckRule("pooled_without_patch", "out_patch__{pixels}_pooled", blocking=True),
     CheckRule("codes_of_another_basis", "out_pixel__{patches}_upsampled", blocking=False),
-    CheckRule("label_coverage", "core_label_{label}__pixels", blocking=False),
+    CheckRule("label_coverage", "core_label_{label}__pixels", blocking=False, or_table="core_label_{label}__patches"),
+    CheckRule("label_notes", "core_label_{label}__pixels", blocking=False, or_table="core_label_{label}__patches"),
     CheckRule("fold_shared_by_both_grains", "out_probe__folds", blocking=True),
     CheckRule("train_test_too_close", "out_probe__fold_audit", blocking=True),
+    CheckRule("label_year_apart", "out_probe__metrics", blocking=False),
     CheckRule("simulated_flag_consistent", "out_probe__metrics", blocking=True),
     CheckRule("contrasts_match_confusions", "out_probe__contrasts", blocking=True),
     CheckRule("one_verdict_per_question", "out_probe__contrasts", blocking=True),
@@ -58,8 +62,13 @@ def build_checks(warehouse: Warehouse, tables: set[str]) -> list[dg.AssetChecksD
         "patches": settings.compare.patches,
         "label": settings.evaluate.label if settings.evaluate is not None else None,
     }
-    placed = [(rule, rule.table.format(**names)) for rule in RULES]
-    return [_build_check(rule, table) for rule, table in placed if table in tables]
+    checks = []
+    for rule in RULES:
+        names_of_rule = [table.format(**names) for table in (rule.table, rule.or_table)]
+        judged = next((table for table in names_of_rule if table in tables), None)
+        if judged is not None:
+            checks.append(_build_check(rule, judged))
+    return checks
 
 
 def _build_check(rule: CheckRule, table: str) -> dg.AssetChecksDefinition:

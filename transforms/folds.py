@@ -218,8 +218,8 @@ def plan_given_folds(fold: npt.ArrayLike, group: npt.ArrayLike, *, region: npt.A
     is_tested = given >= 0
     numbers = np.unique(given[is_tested])
     used = is_tested | (given == TRAIN_ONLY)
-    least = 1 if (given == TRAIN_ONLY).any() else 2
-    check_enough(len(numbers), max(least, len(numbers)), "given folds")
+    if len(numbers) != 1 or not (given == TRAIN_ONLY).any():  # one fold is enough beside a training part
+        check_enough(len(numbers), max(2, len(numbers)), "given folds")
     names, block_id = np.unique(groups, return_inverse=True)
     combos = np.unique(np.stack([block_id[used], given[used]]), axis=1)[0]
     split = np.flatnonzero(np.bincount(combos, minlength=len(names)) > 1)

@@ -97,6 +97,7 @@ class LabelSettings(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> LabelSettings:
+        _check_strays(self)
         if self.kind == "column":
             if self.product is None or (self.column is None) == (not self.columns):
                 raise ValueError("kind 'column' needs product and column (a class), or product and columns (numbers)")
@@ -111,7 +112,6 @@ class LabelSettings(BaseModel):
             raise ValueError(f"kind 'vector' needs {_NEEDS['vector']}")
         if self.inside is not None and set(self.classes) != {self.inside, self.outside}:
             raise ValueError("classes follow from inside and outside: leave them out")
-        _check_strays(self)
         return self
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse.fake_evidence import write_evidence
@@ -150,6 +151,20 @@ def alter_contrasts(root, column, values):
     write_rows(root, spec, altered, year=YEAR)
 
 
+def note_repair(root):
+    spec = SPECS["core_label_cover__pixels"]
+    rows = random_rows(spec, 2, np.random.default_rng(1), label=[1, 1], pixel_id=[10, 20])
+    notes = ("a ring was mended", "one value has no class")
+    write_rows(root, spec, rows, notes=notes, year=YEAR, shard="other")
+
+
+def age_labels(root):
+    for path in (root / "out_probe__metrics").rglob("*.parquet"):
+        rows = pq.read_table(path)
+        aged = pa.array([YEAR - 3] * rows.num_rows, pa.int64())
+        pq.write_table(rows.set_column(rows.schema.get_field_index("label_year"), "label_year", aged), path)
+
+
 FAILURES = {
     "unit_norm": (lengthen_vector, 1, {"pixel_id": 10}),
     "nodata_all_or_none": (store_nodata, 1, {"pixel_id": 10, "n_nodata_bands": 1}),
@@ -160,6 +175,8 @@ FAILURES = {
     "pooled_without_patch": (lose_place, 1, {"patch_id": 5, "year": YEAR}),
     "codes_of_another_basis": (fit_basis_again, 1, {"shard": SHARDS[0], "basis_version": "a", "n_rows": 3}),
     "label_coverage": (unlabel, 1, {"unit": "pixel", "shard": SHARDS[0], "n_units": 3, "n_labelled": 1}),
+    "label_notes": (note_repair, 2, {"table_name": "core_label_cover__pixels", "note": "a ring was mended"}),
+    "label_year_apart": (age_labels, 1, {"year": YEAR, "label_year": YEAR - 3, "years_apart": 3}),
     "simulated_flag_consistent": (hide_simulation, 1, {"table_name": "pooled", "shard": SHARDS[0]}),
     "fold_shared_by_both_grains": (split_block, 1, {"block_id": 2, "folds": [0, 1], "units": ["patch", "pixel"]}),
     "train_test_too_close": (

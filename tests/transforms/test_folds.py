@@ -302,6 +302,25 @@ class TestPlans:
         train, test = folds.fold_split(plan, 0)
         assert (train.tolist(), test.tolist()) == ([0, 4], [1, 2])
 
+    def test_the_test_part_of_a_published_split_is_the_only_fold(self) -> None:
+        plan = folds.plan_given_folds([0, -2, -2, -1, 0], ["a", "b", "b", "c", "d"])
+        assert plan.n_folds == 1
+        assert plan.fold.tolist() == [0, -2, -2, -1, 0]
+        train, test = folds.fold_split(plan, 0)
+        assert (train.tolist(), test.tolist()) == ([1, 2], [0, 4])
+
+    def test_the_training_part_trains_in_every_given_fold(self) -> None:
+        plan = folds.plan_given_folds([5, -2, 9], ["a", "b", "c"])
+        assert [[part.tolist() for part in folds.fold_split(plan, k)] for k in (0, 1)] == [[[1, 2], [0]], [[0, 1], [2]]]
+
+    def test_a_split_without_a_test_part_is_refused(self) -> None:
+        with pytest.raises(TooFewUnitsError, match="given folds"):
+            folds.plan_given_folds([-2, -2], ["a", "b"])
+
+    def test_groups_in_both_parts_of_a_split_are_refused(self) -> None:
+        with pytest.raises(folds.SplitGroupError):
+            folds.plan_given_folds([0, -2], ["a", "a"])
+
     def test_given_folds_that_split_a_group_are_refused(self) -> None:
         with pytest.raises(folds.SplitGroupError, match=r"1 groups .*first: b"):
             folds.plan_given_folds([0, 0, 1, 1], ["a", "b", "b", "c"])

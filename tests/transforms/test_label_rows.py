@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from transforms import h3_index
+from transforms.block_folds import TRAIN_ONLY
 from transforms.label_rows import (
     GivenSplit,
     footprint_cells,
     no_split,
     patch_label_table,
     pixel_label_table,
+    present_classes,
     single_class,
+    value_label_table,
 )
 from transforms.labels import summarize_patches
 from transforms.places import PatchPlaces, PixelPlaces
@@ -113,3 +116,29 @@ def test_labels_without_a_split(count: int) -> None:
     assert split.fold.tolist() == split.group.tolist() == [-1] * count
     table = pixel_label_table(make_pixels(count), np.full(count, -1, np.int16), split, "c", CLASSES, is_simulated=True)
     assert table["given_fold"].null_count == table["label"].null_count == count
+
+
+def test_patches_of_several_classes_have_no_majority() -> None:
+    present = np.array([[True, False, True], [False, True, False], [False, False, False]])
+    labels = present_classes(present)
+    assert labels.label.tolist() == [-1, 1, -1]
+    assert labels.valid_share.tolist() == [1, 1, 0]
+    np.testing.assert_array_equal(labels.multi_label, present)
+    np.testing.assert_array_equal(labels.purity, np.array([np.nan, 1, np.nan], np.float32))
+    np.testing.assert_array_equal(labels.fractions[1], [0, 1, 0])
+    assert np.isnan(labels.fractions[[0, 2]]).all()
+
+
+def test_the_training_part_of_a_split_is_not_lost() -> None:
+    split = GivenSplit(np.array([0, TRAIN_ONLY, -1], np.int16), np.full(3, -1, np.int32))
+    table = pixel_label_table(make_pixels(3), np.zeros(3, np.int16), split, "a", CLASSES, is_simulated=False)
+    assert table["given_fold"].to_pylist() == [0, -2, None]
+
+
+def test_numbers_of_pixels_become_rows() -> None:
+    values = np.array([[1.5, np.nan], [-3, 4]], np.float32)
+    table = value_label_table(make_pixels(2), values, no_split(2), "radar", is_simulated=True)
+    assert table["label_source"].to_pylist() == ["radar"] * 2
+    np.testing.assert_array_equal(np.array(table["values"].to_pylist()), values)
+    assert table["values"].combine_chunks().flatten().null_count == 0
+    assert table["is_simulated"].to_pylist() == [True, True]

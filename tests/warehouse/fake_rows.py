@@ -51,14 +51,16 @@ def random_rows(spec: TableSpec, n_rows: int, rng: np.random.Generator, **column
     return pa.table(arrays, schema=stored_schema(spec))
 
 
-def write_rows(root: Path, spec: TableSpec, rows: pa.Table, *, cell: str = "", **key: int | str) -> Path:
-    """Write one partition where the layout has it."""
+def write_rows(
+    root: Path, spec: TableSpec, rows: pa.Table, *, cell: str = "", notes: Sequence[str] = (), **key: int | str
+) -> Path:
+    """Write one partition where the layout has it, with notes in its footer."""
     folder = root / spec.name
     for level in spec.partition_by:
         folder /= f"{level}={key[level]}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (f"cell-{cell or 'a'}.parquet" if spec.is_cells else "part.parquet")
-    metadata = {b"isthmus": json.dumps(_footer(spec)).encode()}
+    metadata = {b"isthmus": json.dumps({**_footer(spec), "notes": list(notes)}).encode()}
     if spec.geometry is not None:
         geo = {"encoding": "WKB", "geometry_types": [spec.geometry]}
         record = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geo}}

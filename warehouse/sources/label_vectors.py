@@ -174,9 +174,10 @@ def _class_ids(
     if column not in frame.columns:
         raise MissingColumnsError(str(path), [column], list(frame.columns), "Correct labels.*.column.")
     by_value = {value: number for number, value in enumerate(classes.values())}
-    values = frame[column].tolist()
+    values = frame[column].astype(object).where(frame[column].notna(), None).tolist()
     ids = np.array([by_value.get(value, NODATA_ID) for value in values], np.int16)
-    unknown = sorted({str(value) for value, number in zip(values, ids, strict=True) if number < 0})
+    strangers = {value for value, number in zip(values, ids, strict=True) if number < 0}
+    unknown = sorted("NULL" if value is None else str(value) for value in strangers)
     if not unknown:
         return ids, []
     named = ", ".join(unknown[:_VALUES_NAMED]) + (", ..." if len(unknown) > _VALUES_NAMED else "")

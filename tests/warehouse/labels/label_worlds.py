@@ -30,9 +30,7 @@ RASTER = {"kind": "geotiff", "path": "labels/*.tif", "classes": CLASSES, "years"
 
 def open_warehouse(root: Path, label: dict[str, Any], files: dict[str, list[str]] | None = None) -> Warehouse:
     """Open a warehouse of chips and points whose indexes list the given files."""
-    label = dict(label)
-    if label["kind"] == "geotiff":
-        label["path"] = root / label["path"]
+    label = {**label, "path": root / label["path"]} if "path" in label else label
     settings = Settings(
         name="tiny",
         years=(YEAR,),
@@ -47,13 +45,18 @@ def open_warehouse(root: Path, label: dict[str, Any], files: dict[str, list[str]
     )
     warehouse = Warehouse(settings)
     for product, paths in (files or {}).items():
-        spec = warehouse.specs[f"raw_{product}__index"]
-        rows = declared_rows(spec, len(paths), np.random.default_rng(0))
-        columns = {"path": paths, "etag": ["e"] * len(paths), "is_simulated": [False] * len(paths)}
-        for name, values in columns.items():
-            rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values))
-        warehouse.write(spec.name, ALL, rows, PROVENANCE)
+        write_index(warehouse, product, paths)
     return warehouse
+
+
+def write_index(warehouse: Warehouse, product: str, paths: list[str]) -> None:
+    """Write the index of a product that lists these files."""
+    spec = warehouse.specs[f"raw_{product}__index"]
+    rows = declared_rows(spec, len(paths), np.random.default_rng(0))
+    columns = {"path": paths, "etag": ["e"] * len(paths), "is_simulated": [False] * len(paths)}
+    for name, values in columns.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values))
+    warehouse.write(spec.name, ALL, rows, PROVENANCE)
 
 
 def pixels_at(lon: list[float], lat: list[float]) -> PixelPlaces:

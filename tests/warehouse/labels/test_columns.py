@@ -10,13 +10,17 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 
-from tests.warehouse.labels.label_worlds import YEAR, open_warehouse, patches_at, pixels_at
+from tests.warehouse.labels.label_worlds import YEAR, open_warehouse, patches_at, pixels_at, write_index
+from transforms import geohash
 from transforms.label_rows import GivenSplit
-from transforms.places import PatchPlaces
+from transforms.places import PatchPlaces, PixelPlaces
 from warehouse.errors import MissingColumnsError, SourceFormatError
-from warehouse.label_sources import open_patch_labels, open_pixel_labels
+from warehouse.label_sources import open_patch_labels, open_pixel_labels, open_values
 from warehouse.labels.columns import ColumnLabels
+from warehouse.sections import PathSettings
+from warehouse.settings import load_settings
 from warehouse.sources.patches import read_footprint_places
+from warehouse.sources.pixel_table import read_points
 from warehouse.store import Warehouse
 
 
@@ -158,3 +162,55 @@ def test_provenance_of_columns(tmp_path: Path) -> None:
     assert (record.product, record.release, record.attribution) == ("cover", "cover", ())
     assert [(file.path, file.etag) for file in record.sources] == [("a.parquet", "e")]
     assert record.is_simulated is False
+
+
+RADAR = {"kind": "column", "product": "points", "columns": ("VV", "VH"), "years": {YEAR: YEAR}}
+
+
+def test_numbers_stand_at_the_places_of_their_rows(tmp_path: Path) -> None:
+    write_points(tmp_path, "a.csv", [103.1, 103.2, 103.3], VV=[-8.5, None, 1], VH=[-15, -16, 2], fold=[2, 1, 0])
+    warehouse = open_warehouse(tmp_path, RADAR | {"fold_column": "fold"}, {"points": ["a.csv"]})
+    source = open_values(warehouse, "cover")
+    values, split = source.value_pixels(pixels_at([103.3, 103.2, 103.1, 103.9], [12.5] * 4))
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, [[1, 2], [np.nan, -16], [-8.5, -15], [np.nan, np.nan]])
+    assert split.fold.tolist() == [0, 1, 2, -1]
+    assert [file.path for file in source.provenance([]).sources] == ["a.csv"]
+
+
+def test_infinite_numbers_are_nodata(tmp_path: Path) -> None:
+    write_points(tmp_path, "a.csv", [103.1], VV=[float("inf")], VH=[float("nan")])
+    source = open_values(open_warehouse(tmp_path, RADAR, {"points": ["a.csv"]}), "cover")
+    assert np.isnan(source.value_pixels(pixels_at([103.1], [12.5]))[0]).all()
+
+
+def test_text_is_no_number(tmp_path: Path) -> None:
+    write_points(tmp_path, "a.csv", [103.1], VV=["high"], VH=[1.0])
+    source = open_values(open_warehouse(tmp_path, RADAR, {"points": ["a.csv"]}), "cover")
+    with pytest.raises(SourceFormatError, match=r"labels\.cover: found \['VV \(string\)'\], expected numbers"):
+        source.value_pixels(pixels_at([103.1], [12.5]))
+
+
+def test_a_source_of_numbers_has_a_table_of_its_own_kind(tmp_path: Path) -> None:
+    warehouse = open_warehouse(tmp_path, RADAR)
+    schema = warehouse.specs["core_label_cover__pixels"].schema
+    assert schema.field("values").type == pa.list_(pa.float32(), 2)
+    assert "label" not in schema.names
+    assert "core_label_cover__patches" not in warehouse.specs
+
+
+def test_real_radar_of_alphaearth_points(tmp_path: Path, real_data: Path) -> None:
+    settings = load_settings(Path(__file__).resolve().parents[3] / "examples" / "dynamic_world_points.toml")
+    source = settings.sources["aef_table"].model_copy(update={"root": real_data / "aef_points"})
+    changes = {"sources": {"aef_table": source}, "warehouse": PathSettings(root=tmp_path)}
+    warehouse = Warehouse(settings.model_copy(update=changes))
+    path = next(source.root.glob("*iowa*.csv"))
+    write_index(warehouse, "aef_table", [path.name])
+    points, extra = read_points(path, warehouse.products["aef_table"])
+    keys = geohash.pixel_keys(points.lon, points.lat, points.epsg)
+    places = PixelPlaces(keys, points.lon, points.lat, points.epsg, points.x_m, points.y_m)
+    radar = open_values(warehouse, "sentinel1")
+    values, _ = radar.value_pixels(places)
+    np.testing.assert_allclose(values, np.stack([extra["S1_VV"], extra["S1_VH"]], axis=1), rtol=1e-6)
+    assert (values[:, 0] > values[:, 1]).mean() > 0.9  # the co-polarised echo is the stronger one
+    assert any("trained on 'sentinel1'" in note for note in radar.provenance([]).notes)
