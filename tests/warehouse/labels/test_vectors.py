@@ -10,8 +10,8 @@ import shapely
 
 from tests.warehouse.labels.label_worlds import EPSG, YEAR, open_warehouse, places_of
 from warehouse.errors import SourceContentError
-from warehouse.label_sources import open_patch_labels, open_pixel_labels
-from warehouse.labels.vectors import VectorLabels
+from warehouse.label_sources import open_patch_labels, open_pixel_labels, open_sampled_labels
+from warehouse.labels.vectors import PolygonLabels
 
 VECTOR = {"kind": "vector", "path": "labels/*.parquet", "years": {YEAR: YEAR}}
 COVER = {**VECTOR, "column": "kind", "classes": {"water": "W", "tree": "T", "crop": "C"}}
@@ -34,7 +34,7 @@ def stripe(number: int) -> shapely.Polygon:
 def test_polygons_label_the_pixels_whose_centre_they_hold(tmp_path: Path) -> None:
     write(tmp_path, [stripe(0), stripe(1), stripe(2)], ["W", "T", "?"])
     source = open_pixel_labels(open_warehouse(tmp_path, COVER), "cover")
-    assert isinstance(source, VectorLabels)
+    assert isinstance(source, PolygonLabels)
     assert source.class_names == ("water", "tree", "crop")
     pixels, _ = places_of([300_005, 300_995, 301_005, 302_500, 299_000], [1_399_500] * 5)
     ids, split = source.label_pixels(pixels)
@@ -118,3 +118,14 @@ def test_labels_of_another_place_leave_everything_unlabelled(tmp_path: Path) -> 
     pixels, patches = places_of([300_500], [1_399_500])
     assert open_pixel_labels(warehouse, "cover").label_pixels(pixels)[0].tolist() == [-1]
     assert open_patch_labels(warehouse, "cover").label_patches(patches)[0].valid_share.tolist() == [0]
+
+
+def test_polygons_have_a_class_at_any_point_and_points_have_not(tmp_path: Path) -> None:
+    write(tmp_path, [stripe(0)])
+    source = open_sampled_labels(open_warehouse(tmp_path, LAND), "cover")
+    assert source is not None
+    pixels, _ = places_of([300_500, 310_000], [1_399_500] * 2)
+    lon, lat = pixels.lon.reshape(2, 1), pixels.lat.reshape(2, 1)
+    assert source.sample_classes(lon, lat).tolist() == [[1], [0]]
+    write(tmp_path, [shapely.Point(300_500, 1_399_500)], ["W"])
+    assert open_sampled_labels(open_warehouse(tmp_path, COVER), "cover") is None
