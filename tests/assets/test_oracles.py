@@ -13,7 +13,7 @@ from transforms.metrics import mean_iou, overall_accuracy
 from transforms.oracles.constant_labels import choose_for_iou, constant_confusions
 from transforms.oracles.maps import MapTally
 from warehouse import oracle_windows
-from warehouse.label_sources import SampledLabels, open_label_source
+from warehouse.label_sources import open_sampled_labels
 from warehouse.oracles import make_oracles
 from warehouse.store import Warehouse, evaluate_settings
 from warehouse.window_raster import window_grid
@@ -116,8 +116,8 @@ def test_maps_of_the_window_show_what_constant_labels_miss(tiny_run: TinyRun) ->
 def test_the_map_of_the_window_is_that_of_the_ground(tiny_run: TinyRun) -> None:
     """C0 in the window, patch by patch, from the stored label of the nearest patch."""
     warehouse = tiny_run.warehouse
-    source = open_label_source(warehouse, "worldcover")
-    assert isinstance(source, SampledLabels)
+    source = open_sampled_labels(warehouse, "worldcover")
+    assert source is not None
     field, problem = oracle_windows.open_oracle_field(warehouse, 2024, "worldcover")
     assert field is not None, problem
     stored = (
