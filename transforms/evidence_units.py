@@ -132,7 +132,7 @@ def plan_schemes(units: Sequence[Units], schemes: Sequence[Scheme], rules: FoldR
 
 
 def folds_table(units: Units, plan: FoldPlan, label_source: str, *, is_simulated: bool) -> pa.Table:
-    """Give rows of `out_probe__folds`; `fold` is -1 where a unit is dropped from every fold."""
+    """Give rows of `out_probe__folds`; `fold` is -1 where a unit is dropped from all folds, -2 where it only trains."""
     lengths = plan.in_buffer.sum(axis=1)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     numbers = np.nonzero(plan.in_buffer)[1].astype(np.int16)

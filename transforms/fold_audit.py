@@ -21,6 +21,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from transforms.block_folds import DROPPED
 from transforms.block_sizing import EDGE_PER_RANGE
 from transforms.evidence_units import Units
 from transforms.fold_plan import FoldPlan
@@ -170,13 +171,13 @@ def _gaps(units: Units, one: IntArray, other: IntArray) -> npt.NDArray[np.float6
 
 
 def _audit_whole(plan: FoldPlan) -> list[AuditRow]:
-    used = plan.fold >= 0
+    used, dropped = plan.fold >= 0, plan.fold == DROPPED
     n_blocks = len(np.unique(plan.block_id[used]))
     few = n_blocks < MIN_BLOCKS_VERDICT
     text = "too few for a verdict: enlarge the area" if few else "blocks with units"
     return [
         AuditRow(None, "n_blocks", float(n_blocks), float(MIN_BLOCKS_VERDICT), "warn" if few else "ok", text),
-        AuditRow(None, "dropped_share", float((~used).mean()), None, "info", "units that straddle a block border"),
+        AuditRow(None, "dropped_share", float(dropped.mean()), None, "info", "units that straddle a block border"),
     ]
 
 

@@ -20,7 +20,8 @@ def evidence_specs() -> list[TableSpec]:
             ("year",),
             ("unit", "scheme", "unit_id"),
             None,
-            "Which fold, block and buffer every patch and pixel belongs to; shared by both grains.",
+            "Which fold, block and buffer every patch and pixel belongs to; shared by both grains. "
+            "Fold -1: dropped; -2: trained on in every fold, tested in none.",
         ),
         TableSpec(
             "out_probe__fold_rules",

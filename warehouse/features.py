@@ -70,7 +70,7 @@ def read_labelled_units(warehouse: Warehouse, kind: UnitKind, label: str, year: 
     """Read the labelled patches, or the labelled sampled pixels, that stand for an embedding year.
 
     Returns:
-        The units in the order of the shards; None where no such labels are stored.
+        The units in the order of the shards; None where no unit has a label.
     """
     label_year = warehouse.label(label).years.get(year)
     table = f"core_label_{label}__{'patches' if kind == 'patch' else 'pixels'}"
@@ -81,6 +81,8 @@ def read_labelled_units(warehouse: Warehouse, kind: UnitKind, label: str, year: 
     if kind == "pixel":
         rows = rows.filter(pa.array(_is_sampled(warehouse, rows["pixel_id"].to_numpy(), year)))
     rows = rows.filter(rows["label"].is_valid())
+    if not rows.num_rows:  # labels of another place, or patches of several classes each
+        return None
     product = warehouse.patch_product
     half_side = (product.patch_m or 0.0) / 2 if kind == "patch" and product is not None else 0.0
     whole = np.ones(rows.num_rows, np.float32)

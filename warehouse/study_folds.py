@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from transforms.alignment import match_keys
 from transforms.arms import ARMS
+from transforms.block_folds import DROPPED
 from transforms.block_sizing import BlockSizing, size_blocks
 from transforms.errors import TooFewUnitsError
 from transforms.evaluation import fill_columns
@@ -228,5 +229,5 @@ def _rule_row(
     return row | {
         "n_folds": plan.n_folds,
         "n_blocks": len(np.unique(plan.block_id[used])),
-        "n_dropped": int((~used).sum()),
+        "n_dropped": int((plan.fold == DROPPED).sum()),
     }

@@ -1,4 +1,4 @@
--- purpose: a label source that is used for pixels or for patches covers at least half of them in every shard
+-- purpose: a label source covers at least half of the pixels, and of the patches, of every shard
 -- grain: one failing row per label source, unit (pixel, patch) and shard below the share
 -- inputs: core_label__pixels, core_label__patches, pair_pixels, core_grid__patches
 with units as (
@@ -13,10 +13,12 @@ labelled as (
     union all
     select distinct 'patch' as unit, label_source, shard, patch_id as unit_id
     from core_label__patches
-    where label >= 0
+    where valid_share > 0 -- patches of several classes need not have a majority
 ),
-sources as (
-    select distinct unit, label_source from labelled
+sources as ( -- a source whose labels are all elsewhere has rows too
+    select distinct 'pixel' as unit, label_source from core_label__pixels
+    union all
+    select distinct 'patch' as unit, label_source from core_label__patches
 )
 select
     sources.label_source,

@@ -225,6 +225,23 @@ def test_a_broken_warehouse_fails(tmp_path, name):
     assert expected in [{key: row[key] for key in expected} for row in result.sample.to_pylist()]
 
 
+def test_labels_that_are_all_elsewhere_are_seen(tmp_path):
+    good_world(tmp_path)
+    for shard, patches in ((SHARDS[0], [1, 2, 3]), (SHARDS[1], [4, 5])):
+        n = len(patches)
+        columns = {"label": [None] * n, "valid_share": [0.0] * n}
+        write(tmp_path, "core_label_cover__patches", shard, patch_id=patches, **columns)
+    rows = run(tmp_path, "label_coverage").sample.to_pylist()
+    assert [(row["unit"], row["share"]) for row in rows] == [("patch", 0.0)] * 2
+
+
+def test_patches_of_several_classes_are_labelled(tmp_path):
+    good_world(tmp_path)
+    columns = {"label": [None] * 3, "valid_share": [1.0] * 3}
+    write(tmp_path, "core_label_cover__patches", SHARDS[0], patch_id=[1, 2, 3], **columns)
+    assert run(tmp_path, "label_coverage").is_passed
+
+
 def test_evidence_above_simulated_inputs_must_say_so(tmp_path):
     good_world(tmp_path)
     hide_simulated_evidence(tmp_path)

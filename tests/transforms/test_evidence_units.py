@@ -138,6 +138,17 @@ def test_given_folds_are_kept_and_groups_are_blocks() -> None:
     assert plan.block_id.tolist() == group.tolist()
 
 
+def test_the_training_part_of_a_published_split_survives_storing() -> None:
+    fold = np.where(np.arange(300) < 200, -2, 0).astype(np.int16)
+    units = make_units(given_fold=fold, given_group=np.full(300, -1, np.int32))
+    plan = plan_schemes([units], ["given"], RULES).plans["patch", "given"]
+    _, stored = plan_from_table(folds_table(units, plan, "cover", is_simulated=False), "given")
+    assert stored.n_folds == plan.n_folds == 1
+    assert stored.fold.tolist() == fold.tolist()
+    assert np.flatnonzero(stored.trains(0)).tolist() == list(range(200))
+    assert np.flatnonzero(stored.tests(0)).tolist() == list(range(200, 300))
+
+
 def test_given_folds_without_groups_are_kept() -> None:
     units = make_units(given_group=np.full(300, -1, np.int32))
     plan = plan_schemes([units], ["given"], RULES).plans["patch", "given"]

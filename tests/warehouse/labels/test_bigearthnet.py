@@ -12,9 +12,11 @@ from tests.warehouse.fake_tables import PROVENANCE, declared_rows
 from tests.warehouse.labels.label_worlds import YEAR, open_warehouse, patches_at
 from tests.warehouse.sources.test_bigearthnet import v2_rows, write_patch
 from transforms.bigearthnet import CLASSES_19, CLASSES_43
+from transforms.label_rows import patch_label_table
 from transforms.places import PatchPlaces
 from transforms.utm import unproject
 from warehouse.errors import SourceFormatError, SourceMissingError
+from warehouse.features import read_labelled_units
 from warehouse.label_sources import open_patch_labels
 from warehouse.layout import PartitionKey
 from warehouse.store import Warehouse
@@ -147,3 +149,17 @@ def test_the_real_patches_label_places_in_them(tmp_path: Path, real_data: Path) 
     source = open_patch_labels(open_with_ids(tmp_path, label, ["0"], places), "cover")
     labels, _ = source.label_patches(places)
     assert names_of(labels.multi_label, CLASSES_19) == [["Arable land", "Pastures"]]
+
+
+def test_labels_without_a_single_class_a_patch_are_no_units(tmp_path: Path) -> None:
+    write_four(tmp_path)
+    places = centres(603_000, 603_100)  # both in a patch of two classes
+    warehouse = open_with_ids(tmp_path, v1_label(tmp_path), ["0"] * 2, places)
+    source = open_patch_labels(warehouse, "cover")
+    labels, split = source.label_patches(places)
+    rows = patch_label_table(places, labels, split, "cover", source.class_names, is_simulated=False)
+    warehouse.write("core_label_cover__patches", PartitionKey(YEAR, "here"), rows, source.provenance([]))
+    assert read_labelled_units(warehouse, "patch", "cover", YEAR) is None
+    stored = warehouse.read("core_label_cover__patches", PartitionKey(YEAR, "here"))
+    assert stored["valid_share"].to_pylist() == [1.0, 1.0]
+    assert [sum(flags) for flags in stored["multi_label"].to_pylist()] == [2, 2]
