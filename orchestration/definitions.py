@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.adapters import build_adapter_assets
 from assets.answers import build_answer_assets
 from assets.bases import build_basis_asset, build_codebook_asset
 from assets.evidence import build_cells_asset, build_contrasts_asset, build_folds_asset
@@ -89,6 +90,8 @@ def build_assets(warehouse: Warehouse) -> list[dg.AssetsDefinition]:
         assets.append(build_folds_asset([asset.key.to_user_string() for asset in labels], core))
         assets.append(build_fold_audit_asset(core))
         assets.append(build_cells_asset([*core, *(asset.key.to_user_string() for asset in derived)]))
+        if warehouse.settings.adapter is not None:
+            assets += build_adapter_assets(core)
         assets += [build_contrasts_asset(), *build_answer_assets()]
     return assets
 

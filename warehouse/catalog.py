@@ -10,7 +10,8 @@ Names beside the tables:
     `core_label__pixels`, `core_label__patches`: all label sources that name classes.
     `pair_patches`, `pair_pixels`, `pair_pooled`, `pair_upsampled`, `pair_basis`: tables of the compared products;
         `pair_pixels.embedding` is dequantised. `pair_pixels_quantised`: the stored codes, where there are any.
-    `out_pixel__nearest`; `verdicts`, `leaderboard`, `per_class`, `scores_from_confusions`, `fold_audit` (`sql/marts`).
+    `out_pixel__nearest`; `verdicts`, `leaderboard`, `per_class`, `scores_from_confusions`, `fold_audit`,
+        `transfer_matrix` (`sql/marts`).
     `check_{name}`, `failed_rows`: rows that break a rule (`sql/checks`).
     `stored_tables`, `stored_footers`: files, rows, bytes and provenance records.
 """
@@ -27,6 +28,7 @@ import duckdb
 import pyarrow as pa
 
 from transforms.errors import IsthmusError
+from warehouse.adapter_schemas import adapter_specs
 from warehouse.errors import StoredTableError
 from warehouse.layout import PART_FILE
 from warehouse.products import Product, load_registry
@@ -51,7 +53,15 @@ _HIVE_TYPES = {
 }
 _KEY_TYPES = {"year": pa.int32(), "shard": pa.string()}
 #: Marts in the order in which they build on each other.
-_MARTS = ("per_class", "scores_from_confusions", "verdicts", "leaderboard", "resolution_ladder", "fold_audit")
+_MARTS = (
+    "per_class",
+    "scores_from_confusions",
+    "verdicts",
+    "leaderboard",
+    "resolution_ladder",
+    "fold_audit",
+    "transfer_matrix",
+)
 _ABSENT = "absent"
 
 _SQL_TYPES = {
@@ -171,6 +181,9 @@ def build_views(
             connection.execute(_table_view(root, spec).sql)
         except duckdb.Error as error:
             raise StoredTableError(spec.name, str(root), str(error).splitlines()[0]) from error
+    for spec in adapter_specs():
+        if spec.name not in specs:
+            connection.execute(_missing_view(spec).sql)
     _build_label_unions(connection, specs)
     _build_pair(connection, specs, compare)
     connection.execute(read_sql("views", "out_pixel__nearest").text)

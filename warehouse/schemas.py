@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
+from warehouse.adapter_schemas import adapter_specs
 from warehouse.derived_schemas import basis_spec, codebook_spec, fitted_columns, pooled_spec, upsampled_spec
 from warehouse.errors import SchemaError
 from warehouse.evidence_schemas import evidence_specs
@@ -29,6 +30,7 @@ def build_specs(
     patches: str | None,
     pool: PoolSettings | None = None,
     upsample: UpsampleSettings | None = None,
+    has_adapter: bool = False,
 ) -> dict[str, TableSpec]:
     """Declare all tables of a warehouse.
 
@@ -40,6 +42,7 @@ def build_specs(
         patches: product that is upsampled, or None.
         pool: operators that pool pixels; None = the default ones.
         upsample: operators that upsample patches; None = the default ones.
+        has_adapter: True where the settings study an adapter.
 
     Returns:
         Spec by table name.
@@ -65,6 +68,8 @@ def build_specs(
             upsampled_spec(products[patches], upsample or UpsampleSettings()),
         ]
     specs += evidence_specs()
+    if has_adapter:
+        specs += adapter_specs()
     names = [spec.name for spec in specs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

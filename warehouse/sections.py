@@ -15,11 +15,14 @@ from transforms.errors import ShapeError
 from transforms.fold_plan import Scheme
 from transforms.pooling.operators import UnknownOperatorError, find_operator
 from transforms.pooling.pixels import PoolingParameters
+from transforms.pretraining.head import HeadName
+from transforms.pretraining.study import Init
 from transforms.upsampling.operators import UnknownUpsamplerError, find_upsampler
 from warehouse.layout import check_shard_key
 
 ShardRule = Literal["mgrs", "region", "file"]
 Task = Literal["T1", "T5"]
+AdapterArm = Literal["native_pixel", "upsampled_bilinear"]
 Bbox = tuple[float, float, float, float]
 #: Part of table names.
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
@@ -165,6 +168,54 @@ class EvaluateSettings(_Strict):
     max_train_units: int = Field(default=20_000, ge=10)
     seed: int = 0
     diagnostic: str = ""
+
+
+class AdapterSettings(_Strict):
+    """How the pre-training of the adapter is studied. A fit takes about a second: multiply before you add.
+
+    Attributes:
+        arms: whose vectors the adapter stands on.
+        heads: `conv`, and `linear` as the sanity arm.
+        inits: how adapters start; `random_init` is what the others are compared with.
+        budgets: shares of the label draw, per cent.
+        seeds: paired repetitions; seed s holds out fold s, so take at least as many as there are folds.
+        regions: region -> its shards; shards that are not named are left out. Without any, each shard is a region.
+        chip_px: edge of a chip, one a spatial block.
+        crop_px: edge of a view.
+        width: of the adapter.
+        max_labels: labelled pixels of the 100 % budget, at most.
+        pretrain_steps: steps of contrastive pre-training.
+        fine_tune_steps: steps of training on labels, at most.
+    """
+
+    arms: tuple[AdapterArm, ...] = Field(default=("native_pixel",), min_length=1)
+    heads: tuple[HeadName, ...] = Field(default=("conv", "linear"), min_length=1)
+    inits: tuple[Init, ...] = Field(
+        default=("random_init", "pretrained", "shuffled_positives", "supervised_elsewhere"), min_length=1
+    )
+    budgets: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(1, 5, 10, 25, 50, 100), min_length=1)
+    seeds: int = Field(default=5, ge=1, le=50)
+    regions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    chip_px: int = Field(default=64, ge=8, le=512)
+    crop_px: int = Field(default=16, ge=6, le=256)
+    width: int = Field(default=32, ge=2, le=512)
+    max_labels: int = Field(default=2_000, ge=10)
+    pretrain_steps: int = Field(default=200, ge=1)
+    fine_tune_steps: int = Field(default=300, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> AdapterSettings:
+        for key in ("arms", "heads", "inits", "budgets"):
+            if len(set(getattr(self, key))) != len(getattr(self, key)):
+                raise ValueError(f"{key}: {list(getattr(self, key))} names one twice")
+        if "random_init" not in self.inits:
+            raise ValueError("inits must hold random_init: gains are measured against it")
+        if self.crop_px > self.chip_px:
+            raise ValueError(f"crop_px {self.crop_px} is larger than chip_px {self.chip_px}")
+        shards = [shard for members in self.regions.values() for shard in members]
+        if len(set(shards)) != len(shards):
+            raise ValueError(f"regions: a shard of {shards} is in two regions")
+        return self
 
 
 class PathSettings(_Strict):

@@ -23,6 +23,7 @@ from warehouse.errors import SettingsError
 from warehouse.label_settings import LabelSettings
 from warehouse.products import PIXEL_LAYOUTS, Product, load_registry, registered_entries
 from warehouse.sections import (
+    AdapterSettings,
     AreaSettings,
     CompareSettings,
     EvaluateSettings,
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     pool: PoolSettings = PoolSettings()
     upsample: UpsampleSettings = UpsampleSettings()
     evaluate: EvaluateSettings | None = None
+    adapter: AdapterSettings | None = None
     warehouse: PathSettings
     dagster: InstanceSettings
     products: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -100,11 +102,26 @@ class Settings(BaseSettings):
                 raise ValueError(f"evaluate.label = '{self.evaluate.label}' has numbers; tasks T1 and T5 need classes")
             if "given" in self.evaluate.schemes and not self.labels[self.evaluate.label].has_split:
                 raise ValueError(f"scheme 'given' needs labels.{self.evaluate.label}.fold_column")
+        if self.adapter is not None:
+            _check_adapter(self, self.adapter, registry)
         return self
 
     def registry(self) -> dict[str, Product]:
         """Give the product registry with this file's own entries."""
         return load_registry(self.products)
+
+
+def _check_adapter(settings: Settings, adapter: AdapterSettings, registry: dict[str, Product]) -> None:
+    """Refuse an adapter without block folds, or without rasters to cut chips from."""
+    pixels = settings.compare.pixels
+    if settings.evaluate is None or "block" not in settings.evaluate.schemes:
+        raise ValueError("adapter needs [evaluate] with 'block' among its schemes")
+    if pixels is None or registry[pixels].layout == "pixel_table":
+        raise ValueError("adapter needs compare.pixels to be a product of rasters")
+    if settings.labels[settings.evaluate.label].kind not in ("geotiff", "vector"):
+        raise ValueError(f"adapter needs labels on any pixel; '{settings.evaluate.label}' has those of a table only")
+    if "upsampled_bilinear" in adapter.arms and settings.compare.patches is None:
+        raise ValueError("adapter.arms = 'upsampled_bilinear' needs compare.patches")
 
 
 def _check_lists(settings: Settings) -> None:

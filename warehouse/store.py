@@ -66,6 +66,7 @@ class Warehouse:
             patches=settings.compare.patches,
             pool=settings.pool,
             upsample=settings.upsample,
+            has_adapter=settings.adapter is not None,
         )
 
     @property

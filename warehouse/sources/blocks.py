@@ -160,6 +160,13 @@ class BlockRasterSource(ABC):
                 )
             return self._read(dataset, header, window)
 
+    def pitch(self, path: str | Path) -> tuple[float, float]:
+        """Give width and height of a pixel of one file (a path as `read_window` takes), metres."""
+        full = self.root / path
+        with open_raster(full) as dataset:
+            header = read_header(dataset, full)
+        return abs(float(header.affine.a)), abs(float(header.affine.e))
+
     @abstractmethod
     def _check_header(self, header: RasterHeader, row: Mapping[str, Any]) -> None:
         """Raise where the header breaks the rules of the product or disagrees with its index row (or {})."""
