@@ -2,7 +2,7 @@
 -- grain: one failing row per derived table, year and shard (shard NULL for evidence)
 -- inputs: pair_pixels, pair_patches, pair_pooled, pair_upsampled, core_label__pixels, core_label__patches,
 --     out_probe__metrics, out_probe__confusions, out_probe__predictions, out_probe__contrasts, out_probe__oracles,
---     out_probe__oracle_confusions
+--     out_probe__oracle_confusions, out_probe__adapters, out_probe__adapter_confusions, out_probe__adapter_gains
 with core as (
     select 'pixels' as side, year, shard, bool_or(is_simulated) as flag from pair_pixels group by year, shard
     union all
@@ -36,6 +36,18 @@ evidence as (
     union all
     select 'out_probe__oracle_confusions' as table_name, year, bool_and(is_simulated) as flag
     from out_probe__oracle_confusions
+    group by year
+    union all
+    select 'out_probe__adapters' as table_name, year, bool_and(is_simulated) as flag
+    from out_probe__adapters
+    group by year
+    union all
+    select 'out_probe__adapter_confusions' as table_name, year, bool_and(is_simulated) as flag
+    from out_probe__adapter_confusions
+    group by year
+    union all
+    select 'out_probe__adapter_gains' as table_name, year, bool_and(is_simulated) as flag
+    from out_probe__adapter_gains
     group by year
 ),
 inputs_of_evidence as (

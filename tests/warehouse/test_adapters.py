@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assets.adapters import write_gains
@@ -243,6 +245,20 @@ def test_the_transfer_matrix_is_the_mean_over_seeds(studied: Warehouse) -> None:
         assert row["mean_iou"] == pytest.approx(np.mean([value["value"] for value in values]))
         assert row["n_seeds"] == len(values) == 2
         assert row["is_simulated"]
+
+
+def test_adapters_above_simulated_inputs_must_say_so(tiny_run: TinyRun, tmp_path: Path) -> None:
+    warehouse = open_copy(tiny_run, tmp_path, inits=["random_init"], budgets=[100], seeds=1)
+    run_adapters(warehouse, YEAR, print)
+    check = "select distinct table_name from check_simulated_flag_consistent"
+    assert sql(warehouse, check) == []
+    path = next(path for path in stored_cells(warehouse) if SCORES in str(path))
+    rows = pq.read_table(path)
+    position = rows.schema.get_field_index("is_simulated")
+    real = rows.set_column(position, "is_simulated", pa.array([False] * rows.num_rows))
+    path.unlink()
+    pq.write_table(real, path)
+    assert sql(warehouse, check) == [{"table_name": SCORES}]
 
 
 def test_a_warehouse_without_an_adapter_answers_with_no_rows(tiny_run: TinyRun) -> None:
