@@ -54,4 +54,5 @@ def test_the_catalogue_on_disk_opens_read_only_and_needs_no_extension(tiny_run: 
 
 
 def test_no_check_of_sql_checks_fails(tiny_run: TinyRun) -> None:
-    assert tiny_run.sql("from failed_rows").to_pylist() == []
+    # its labels are three years older than its embeddings, as WorldCover's are
+    assert tiny_run.sql("select check_name from failed_rows").to_pylist() == [{"check_name": "label_year_apart"}]
