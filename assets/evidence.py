@@ -1,7 +1,7 @@
 """`out_probe__*`: folds, scores, confusions per block, held-out maps, and the contrasts that answer the questions.
 
-Source: all derived tables of one embedding year. Grain: year; each evaluation cell (task x scheme x arm) is one
-file named by the hash of its definition. Everything fitted is fitted inside the training fold.
+Source: all derived tables of one embedding year. Grain: year; an evaluation cell (task x scheme x arm x probe x budget
+x purity) is one file per table, named by the hash of its slot. Everything fitted is fitted inside the training fold.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,14 +11,13 @@ import dagster as dg
 from orchestration.partitions import YEAR_OF_PAIR, YEARS, read_key
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
+from warehouse.cell_files import CELL_TABLES
 from warehouse.contrasts import make_contrasts
 from warehouse.layout import PartitionKey
 from warehouse.store import Warehouse, any_simulated
 from warehouse.study import run_study
 from warehouse.study_folds import make_folds
 from warehouse.writer import WrittenPartition
-
-_CELL_TABLES = ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions")
 
 
 def write_folds(warehouse: Warehouse, key: PartitionKey) -> tuple[WrittenPartition, WrittenPartition]:
@@ -40,7 +39,8 @@ def write_cells(warehouse: Warehouse, key: PartitionKey, report: Callable[[str],
 def write_contrasts(warehouse: Warehouse, key: PartitionKey) -> WrittenPartition:
     """Compare the arms of one year with the native ones and write the verdicts."""
     rows = make_contrasts(warehouse, key.require_year())
-    provenance = warehouse.derived_provenance(["out_probe__confusions"], is_simulated=any_simulated(warehouse))
+    inputs = ["out_probe__confusions", "out_probe__sums"]
+    provenance = warehouse.derived_provenance(inputs, is_simulated=any_simulated(warehouse))
     return warehouse.write("out_probe__contrasts", key, rows, provenance)
 
 
@@ -70,12 +70,13 @@ def build_folds_asset(label_tables: Sequence[str], core_tables: Sequence[str]) -
 
 
 def build_cells_asset(feature_tables: Sequence[str]) -> dg.AssetsDefinition:
-    """Declare scores, confusions and held-out maps: one fit feeds all three."""
+    """Declare scores, counts and sums per block, and held-out maps: one fit feeds them all."""
     upstream: list[dg.AssetDep | str] = ["out_probe__folds"]
     upstream += [dg.AssetDep(table, partition_mapping=YEAR_OF_PAIR) for table in feature_tables]
     texts = {
-        "out_probe__metrics": "One row per arm, probe, fold and metric; failed cells are rows with a status.",
+        "out_probe__metrics": "One row per arm, probe, budget, fold and metric; failed cells are rows with a status.",
         "out_probe__confusions": "Confusion counts per spatial block: every metric and interval can be redone.",
+        "out_probe__sums": "Sums of errors and of retrieval precision per spatial block, for targets that are numbers.",
         "out_probe__predictions": "Held-out predictions at the pixels of the kept windows, for maps.",
     }
 
@@ -83,14 +84,14 @@ def build_cells_asset(feature_tables: Sequence[str]) -> dg.AssetsDefinition:
         name="out_probe__cells",
         specs=[
             dg.AssetSpec(table, deps=upstream, group_name="6_evidence", description=texts[table], kinds={"parquet"})
-            for table in _CELL_TABLES
+            for table in CELL_TABLES
         ],
         partitions_def=YEARS,
     )
     def cells(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> Iterator[dg.MaterializeResult]:
         watch = Stopwatch()
         rows = write_cells(isthmus.open(), read_key(context), context.log.info)
-        for table in _CELL_TABLES:
+        for table in CELL_TABLES:
             metadata = {"dagster/row_count": rows.get(table, 0), "seconds": round(watch.seconds(), 3)}
             yield dg.MaterializeResult(asset_key=table, metadata=metadata)
 
@@ -102,7 +103,7 @@ def build_contrasts_asset() -> dg.AssetsDefinition:
 
     @dg.asset(
         name="out_probe__contrasts",
-        deps=["out_probe__confusions"],
+        deps=["out_probe__confusions", "out_probe__sums"],
         partitions_def=YEARS,
         group_name="6_evidence",
         description="Arm minus native with the paired block interval and the verdict: the answers.",

@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from transforms.arms import CLAIMS, Task
+from transforms.arms import CLAIMS
 from transforms.pooling.operators import POOLING_OPERATORS
+from transforms.tasks import Task
 from transforms.upsampling.operators import UPSAMPLERS
 from warehouse.catalog import run_sql
 from warehouse.settings import load_settings

@@ -1,7 +1,8 @@
 """The arms of the two questions, and the contrasts that were fixed before any result.
 
 Belongs here: names, families and sources of arms; primary contrasts and their margins. Does not: features
-(`transforms/evaluation.py` takes them), probes, the operators behind the arms (`pooling/`, `upsampling/`).
+(`warehouse/features.py` reads them), probes, the operators behind the arms (`pooling/`, `upsampling/`), tasks
+(`transforms/tasks.py`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from transforms.pooling.operators import POOLING_OPERATORS
+from transforms.tasks import TASKS, Question, Task, UnitKind
 from transforms.upsampling.operators import UPSAMPLERS
 
-Task = Literal["T1", "T5"]
-Family = Literal["native", "pooled", "upsampled", "guided", "control"]
-Side = Literal["patches", "pixels", "none"]
+Family = Literal["native", "pooled", "upsampled", "guided", "fusion", "control"]
+Side = Literal["patches", "pixels", "both", "none"]
+#: What is done besides handing features to a probe: permute the training labels, or average two probes.
+Treatment = Literal["", "permuted_labels", "late_average"]
 
 
 @dataclass(frozen=True)
@@ -24,93 +27,158 @@ class Arm:
 
     Attributes:
         name: key in all evidence tables.
-        task: T1 classifies patches, T5 segments pixels.
+        unit: patches are classified, pixels are segmented.
         family: how its features come about.
         side: which product of the pair they come from; guided arms read the other one too.
-        probe: key in `probes.registry.PROBES`.
         operator: key in `POOLING_OPERATORS` or `UPSAMPLERS`; None for arms that cross no grain.
+        probe: the only probe that it is run with; None = any.
+        parts: arms whose features are joined (fusion).
+        treatment: what is done besides.
+        is_default: scored without being asked for; others only where a study lists them.
     """
 
     name: str
-    task: Task
+    unit: UnitKind
     family: Family
     side: Side
-    probe: str = "logistic"
     operator: str | None = None
+    probe: str | None = None
+    parts: tuple[str, ...] = ()
+    treatment: Treatment = ""
+    is_default: bool = True
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A comparison that was fixed in advance (design/evidence.md).
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What the arms of a task are compared by.
 
     Attributes:
         question: Q1 or Q2.
         task: where it is asked.
         reference: the native arm.
-        primary_arm: the arm that answers the question; others are secondary.
-        metric: key in `metrics.METRICS`.
+        metric: key in `out_probe__metrics`.
         margin: largest loss that still counts as comparable, in metric units.
     """
 
-    question: str
+    question: Question
     task: Task
     reference: str
-    primary_arm: str
     metric: str
     margin: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Claim(Comparison):
+    """A comparison that was fixed in advance (design/evidence.md).
+
+    Attributes:
+        primary_arm: the arm that answers the question; others are secondary.
+    """
+
+    primary_arm: str
+
+
 def _pooled_arms() -> list[Arm]:
-    return [Arm(f"pooled_{name}", "T1", "pooled", "pixels", operator=name) for name in POOLING_OPERATORS]
+    return [Arm(f"pooled_{name}", "patch", "pooled", "pixels", operator=name) for name in POOLING_OPERATORS]
 
 
 def _upsampled_arms() -> list[Arm]:
     return [
-        Arm(f"upsampled_{name}", "T5", "guided" if entry.uses_guide else "upsampled", "patches", operator=name)
+        Arm(f"upsampled_{name}", "pixel", "guided" if entry.uses_guide else "upsampled", "patches", operator=name)
         for name, entry in UPSAMPLERS.items()
+    ]
+
+
+def _fusion_arms(unit: UnitKind, parts: tuple[str, str]) -> list[Arm]:
+    return [
+        Arm(f"{unit}_concatenated", unit, "fusion", "both", parts=parts, is_default=False),
+        Arm(f"{unit}_late_average", unit, "fusion", "both", parts=parts, treatment="late_average", is_default=False),
+    ]
+
+
+def _control_arms(unit: UnitKind, side: Side) -> list[Arm]:
+    return [
+        Arm(f"{unit}_coordinates", unit, "control", "none"),
+        Arm(f"{unit}_majority", unit, "control", "none", probe="majority"),
+        Arm(f"{unit}_random", unit, "control", "none", is_default=False),
+        Arm(f"{unit}_shuffled_blocks", unit, "control", side, is_default=False),
+        Arm(f"{unit}_permuted_labels", unit, "control", side, treatment="permuted_labels", is_default=False),
     ]
 
 
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
-        Arm("native_patch", "T1", "native", "patches"),
+        Arm("native_patch", "patch", "native", "patches"),
         *_pooled_arms(),
-        Arm("patch_coordinates", "T1", "control", "none"),
-        Arm("patch_majority", "T1", "control", "none", probe="majority"),
-        Arm("native_pixel", "T5", "native", "pixels"),
+        *_fusion_arms("patch", ("native_patch", "pooled_stats")),
+        *_control_arms("patch", "patches"),
+        Arm("native_pixel", "pixel", "native", "pixels"),
         *_upsampled_arms(),
-        Arm("pixel_coordinates", "T5", "control", "none"),
-        Arm("pixel_majority", "T5", "control", "none", probe="majority"),
+        *_fusion_arms("pixel", ("native_pixel", "upsampled_bilinear")),
+        *_control_arms("pixel", "pixels"),
     )
 }
 
+#: The arm that others of a unit are compared with.
+NATIVE_ARM: dict[UnitKind, str] = {"patch": "native_patch", "pixel": "native_pixel"}
+#: Width of the random control: that of a pixel vector.
+RANDOM_DIMS = 64
 #: Arms that are always scored: what the claims compare, and the reference of every gain.
 _ALWAYS = frozenset({"pooled_mean", "pooled_stats", "upsampled_nearest", "upsampled_bilinear"})
 
+#: The two claims, fixed before any result.
 CLAIMS: dict[Task, Claim] = {
-    "T1": Claim("Q1", "T1", "native_patch", "pooled_stats", "macro_f1", 0.02),
-    "T5": Claim("Q2", "T5", "native_pixel", "upsampled_bilinear", "mean_iou", 0.05),
+    "T1": Claim(
+        question="Q1", task="T1", reference="native_patch", primary_arm="pooled_stats", metric="macro_f1", margin=0.02
+    ),
+    "T5": Claim(
+        question="Q2",
+        task="T5",
+        reference="native_pixel",
+        primary_arm="upsampled_bilinear",
+        metric="mean_iou",
+        margin=0.05,
+    ),
+}
+#: Margin of a question, also for its secondary tasks.
+_MARGINS: dict[Question, float] = {claim.question: claim.margin for claim in CLAIMS.values()}
+#: Every comparison: the claims, and the other tasks with the margin of their question.
+COMPARISONS: dict[Task, Comparison] = {
+    name: CLAIMS.get(name)
+    or Comparison(
+        question=rule.question,
+        task=name,
+        reference=NATIVE_ARM[rule.unit],
+        metric=rule.metric,
+        margin=_MARGINS[rule.question],
+    )
+    for name, rule in TASKS.items()
 }
 
 
 def list_arms(
-    task: Task, *, has_patches: bool, has_pixels: bool, pooling: Collection[str] = (), upsampling: Collection[str] = ()
+    unit: UnitKind,
+    *,
+    has_patches: bool,
+    has_pixels: bool,
+    pooling: Collection[str] = (),
+    upsampling: Collection[str] = (),
 ) -> list[Arm]:
-    """List the arms of a task that the compared products allow, natives first.
+    """List the arms of a kind of unit that the compared products allow, natives first.
 
     Args:
-        task: T1 or T5.
+        unit: patch or pixel.
         has_patches: a patch product is compared.
         has_pixels: a pixel product is compared.
         pooling: pooling operators of the settings; those that the claims need are listed without being named.
         upsampling: upsampling operators of the settings, likewise.
     """
-    sides = {"none": True, "patches": has_patches, "pixels": has_pixels}
+    sides = {"none": True, "patches": has_patches, "pixels": has_pixels, "both": has_patches and has_pixels}
     chosen = _ALWAYS | {f"pooled_{name}" for name in pooling} | {f"upsampled_{name}" for name in upsampling}
 
     def is_listed(arm: Arm) -> bool:
         has_guide = arm.family != "guided" or has_pixels
-        return arm.task == task and sides[arm.side] and has_guide and (arm.operator is None or arm.name in chosen)
+        return arm.unit == unit and sides[arm.side] and has_guide and (arm.operator is None or arm.name in chosen)
 
     return [arm for arm in ARMS.values() if is_listed(arm)]

@@ -1,38 +1,37 @@
-"""One evaluation cell: cross-validated predictions of an arm, scored per fold and per spatial block.
+"""One evaluation cell: held-out predictions of an arm, over folds, label draws and seeds.
 
-Belongs here: running a probe over a fold plan, and the rows of `out_probe__*` that come from it. Does not:
-where features come from, files, clocks.
+Belongs here: running a probe over a fold plan. Does not: rows and metrics (`transforms/cell_rows.py`), where features
+come from, files, clocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
+from transforms.arms import Treatment
+from transforms.block_folds import balance_folds
+from transforms.budgets import Budget, draw_training
 from transforms.errors import TooFewUnitsError
-from transforms.folds import FoldPlan, fold_split
-from transforms.metrics import (
-    METRICS,
-    confusion,
-    confusion_by_block,
-    ece,
-    log_loss,
-    per_class_f1,
-    per_class_iou,
-)
+from transforms.fold_plan import FoldPlan, fold_split
+from transforms.multilabel_metrics import predict_labels, tune_thresholds
 from transforms.probes.base import Probe
-from transforms.probes.registry import ProbeOptions, build_probe
+from transforms.probes.registry import PROBES, ProbeOptions, build_probe
+from transforms.retrieval import precision_at, rank_database
+from transforms.targets import Targets
+from transforms.tasks import RETRIEVAL_KS
 
 FloatArray = npt.NDArray[np.float32]
-#: Metrics that are means over classes.
-_MACRO = ("macro_f1", "balanced_accuracy", "mean_iou")
+Int64Array = npt.NDArray[np.int64]
+#: Blocks of which thresholds are tuned on one in so many; the probe is fitted on the others meanwhile.
+_THRESHOLD_FOLDS = 4
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,38 @@ class ProbeSettings:
     """How probes are trained.
 
     Attributes:
-        c_grid: inverse regularisation strengths of the logistic probe.
-        max_train_units: cap on training units per fold.
+        options: grids and threads of the probes.
+        max_train_units: cap on training units per fold, before any budget.
         seed: of draws and probes.
-        threads: folds trained at once; results do not depend on it.
+        threads: fits at once; results do not depend on it.
     """
 
-    c_grid: tuple[float, ...]
+    options: ProbeOptions
     max_train_units: int
     seed: int
     threads: int = 1
+
+
+@dataclass(frozen=True)
+class FitRule:
+    """What is fitted in a cell.
+
+    Attributes:
+        probe: key in `probes.PROBES`, or `cosine` for retrieval.
+        budget: how many labels a fold may train on.
+        n_draws: how often those labels are drawn anew.
+        treatment: what is done besides, see `arms.Treatment`.
+    """
+
+    probe: str
+    budget: Budget
+    n_draws: int = 1
+    treatment: Treatment = ""
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of seeds; one for probes that draw nothing."""
+        return PROBES[self.probe].n_seeds if self.probe in PROBES else 1
 
 
 @dataclass(frozen=True)
@@ -57,14 +78,16 @@ class FoldFeatures:
     """Features of one fold.
 
     Attributes:
-        train: float32 (n_train, d).
-        test: float32 (n_test, d).
+        train: float32 (n_train, d), or (n_train, 3, 3, d) for probes that read neighbourhoods.
+        test: float32 (n_test, d), likewise.
         operator: what was fitted on the training units to make them, or None.
+        split_at: where the features of a second arm begin; 0 = there is none.
     """
 
     train: FloatArray
     test: FloatArray
     operator: object | None = None
+    split_at: int = 0
 
 
 class Features(Protocol):
@@ -75,7 +98,7 @@ class Features(Protocol):
         """Folds that may be made at once; None = any number."""
         ...
 
-    def of_fold(self, fold: int, train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> FoldFeatures:
+    def of_fold(self, fold: int, train: Int64Array, test: Int64Array) -> FoldFeatures:
         """Give the features of the training and test units of a fold (positions)."""
         ...
 
@@ -85,199 +108,232 @@ class StoredFeatures:
     """Features that were not fitted: the same rows in every fold.
 
     Attributes:
-        values: float32 (n, d).
+        values: float32 (n, d) or (n, 3, 3, d).
     """
 
     values: FloatArray
     threads: int | None = None
 
-    def of_fold(self, fold: int, train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> FoldFeatures:
+    def of_fold(self, fold: int, train: Int64Array, test: Int64Array) -> FoldFeatures:
         """Take rows."""
         return FoldFeatures(self.values[train], self.values[test])
 
 
 @dataclass(frozen=True)
 class FoldOutcome:
-    """One fold of a cell.
+    """One fit of a cell.
 
     Attributes:
         fold: number of the fold.
         test: int64 (m,) positions of the test units.
-        pred: int16 (m,) predicted class ids.
-        proba: float32 (m, k).
+        pred: int16 (m,) class ids; bool (m, k) labels at 0.5; float32 (m, o) values; or, for retrieval, float64
+            (m, n_k) precision at each k.
+        proba: float32 (m, k), or None for continuous targets and retrieval.
         n_train: training units used.
-        probe: the fitted probe.
+        probe: the fitted probe, or None for retrieval.
         dims: width of the features.
         operator: what was fitted to make them, or None.
+        draw: which draw of the label budget.
+        seed: of the probe.
+        tuned: bool (m, k), labels at thresholds tuned on held-out training blocks; None where there are none.
     """
 
     fold: int
-    test: npt.NDArray[np.int64]
-    pred: npt.NDArray[np.int16]
-    proba: FloatArray
+    test: Int64Array
+    pred: npt.NDArray[Any]
+    proba: FloatArray | None
     n_train: int
-    probe: Probe
+    probe: Probe | None
     dims: int = 0
     operator: object | None = None
+    draw: int = 0
+    seed: int = 0
+    tuned: npt.NDArray[np.bool_] | None = None
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> FoldOutcome:
+        """Give the outcome at chosen test units (mask)."""
+        return replace(
+            self,
+            test=self.test[chosen],
+            pred=self.pred[chosen],
+            proba=self.proba[chosen] if self.proba is not None else None,
+            tuned=self.tuned[chosen] if self.tuned is not None else None,
+        )
 
 
 @dataclass(frozen=True)
 class CellOutcome:
-    """All folds of a cell, or why there are none.
+    """All fits of a cell, or why there are none.
 
     Attributes:
-        folds: outcomes, empty where the cell failed.
+        folds: outcomes by draw, seed and fold; empty where the cell failed.
         problem: why it failed; empty where it did not.
     """
 
     folds: tuple[FoldOutcome, ...]
     problem: str
 
+    def select(self, draw: int, seed: int) -> CellOutcome:
+        """Give the folds of one draw and seed."""
+        return CellOutcome(tuple(f for f in self.folds if (f.draw, f.seed) == (draw, seed)), self.problem)
+
+    def repeats(self) -> list[tuple[int, int]]:
+        """List (draw, seed) in order."""
+        return list(dict.fromkeys((item.draw, item.seed) for item in self.folds))
+
 
 def run_cell(
-    features: Features,
-    labels: npt.NDArray[np.int16],
-    plan: FoldPlan,
-    probe: str,
-    n_classes: int,
-    settings: ProbeSettings,
+    features: Features, targets: Targets, plan: FoldPlan, rule: FitRule, settings: ProbeSettings
 ) -> CellOutcome:
-    """Train and test one arm in every fold.
+    """Train and test one arm in every fold, for every draw of its label budget and every seed.
 
     Everything that is fitted is fitted on the training units of the fold. Where a fold has more than
-    `max_train_units`, a uniform draw is taken, the same for every arm.
+    `max_train_units`, a uniform draw is taken; budgets are drawn from that. Both are the same for every arm.
 
     Args:
         features: of the n units.
-        labels: int16 (n,) class ids, none negative.
+        targets: of the n units.
         plan: folds of the n units.
-        probe: key in `probes.registry.PROBES`.
-        n_classes: k.
+        rule: what is fitted.
         settings: how probes are trained.
 
     Returns:
         The outcome; a fold that cannot be run makes the whole cell a failed one, with the reason.
     """
 
-    def run_fold(fold: int) -> FoldOutcome:
+    def run_fit(fit: tuple[int, int, int]) -> FoldOutcome:
+        draw, repeat, fold = fit
         train, test = fold_split(plan, fold)
-        train = _draw(train, settings, fold)
+        train = draw_training(
+            targets.strata(), _cap(train, settings, fold), rule.budget, fold=fold, draw=draw, seed=settings.seed
+        )
         found = features.of_fold(fold, train, test)
-        options = ProbeOptions(c_grid=settings.c_grid)
-        model = build_probe(probe, "class", n_classes, seed=settings.seed, options=options)
-        model.fit(found.train, labels[train], groups=plan.block_id[train])
-        proba = model.predict_proba(found.test)
-        pred = proba.argmax(axis=1).astype(np.int16)
-        return FoldOutcome(fold, test, pred, proba, len(train), model, found.train.shape[1], found.operator)
+        if targets.kind == "relevance":
+            return _rank(found, targets, fold, train, test)
+        y = _permute(targets.take(train), rule, [settings.seed, fold, draw])
+        fitted = _fit(rule, found, y, plan.block_id[train], settings, settings.seed + repeat)
+        return _predict(fitted, found, targets, _Fit(fold, draw, settings.seed + repeat, train, test))
 
+    fits = list(product(range(rule.n_draws), range(rule.n_seeds), range(plan.n_folds)))
     # one BLAS thread each: the products are small, and with more the folds would wait for each other
     threads = min(settings.threads, features.threads or settings.threads)
     try:
         with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-            folds = tuple(pool.map(run_fold, range(plan.n_folds)))
+            folds = tuple(pool.map(run_fit, fits))
     except TooFewUnitsError as error:
         return CellOutcome((), str(error))
     return CellOutcome(folds, "")
 
 
-def metric_rows(
-    outcome: CellOutcome,
-    labels: npt.NDArray[np.int16],
-    plan: FoldPlan,
-    class_names: Sequence[str],
-) -> list[dict[str, Any]]:
-    """Score a cell: per fold, and once on the confusions summed over folds (`fold` NULL).
+@dataclass(frozen=True)
+class _Fit:
+    """Which fit of a cell."""
 
-    Returns:
-        Rows with the keys fold, metric, averaging, value, n_units, n_blocks, support, class_id, class_name.
-    """
-    k = len(class_names)
-    rows: list[dict[str, Any]] = []
-    total = np.zeros((k, k), np.int64)
-    for item in outcome.folds:
-        truth = labels[item.test]
-        counts = confusion(truth, item.pred, k)
-        total += counts
-        size = {"n_units": len(item.test), "n_blocks": len(np.unique(plan.block_id[item.test]))}
-        rows += [_row(item.fold, name, float(score(counts)), size) for name, score in METRICS.items()]
-        rows.append(_row(item.fold, "log_loss", log_loss(truth, item.proba), size))
-        rows.append(_row(item.fold, "ece", ece(truth, item.proba), size))
-    tested = plan.fold >= 0
-    size = {"n_units": int(total.sum()), "n_blocks": len(np.unique(plan.block_id[tested]))}
-    rows += [_row(None, name, float(score(total)), size) for name, score in METRICS.items()]
-    for name, per_class in (("f1", per_class_f1(total)), ("iou", per_class_iou(total))):
-        for class_id, value in enumerate(per_class):
-            row = _row(None, name, float(value), size)
-            row |= {"averaging": "none", "class_id": class_id, "class_name": class_names[class_id]}
-            row["support"] = int(total[class_id].sum())
-            rows.append(row)
-    return rows
+    fold: int
+    draw: int
+    seed: int
+    train: Int64Array
+    test: Int64Array
 
 
-def confusion_rows(outcome: CellOutcome, labels: npt.NDArray[np.int16], plan: FoldPlan, n_classes: int) -> pa.Table:
-    """Count (truth, prediction) pairs per fold and spatial block; zero counts are left out.
+@dataclass(frozen=True)
+class _Fitted:
+    """A probe, or two whose predictions are averaged, and the thresholds of its labels."""
 
-    Returns:
-        Arrow table with fold, block_id, truth, pred, n.
-    """
-    columns: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in ("fold", "block_id", "truth", "pred", "n")}
-    for item in outcome.folds:
-        blocks, counts = confusion_by_block(labels[item.test], item.pred, plan.block_id[item.test], n_classes)
-        slot, truth, pred = np.nonzero(counts)
-        for name, values in (
-            ("fold", np.full(len(slot), item.fold)),
-            ("block_id", blocks[slot]),
-            ("truth", truth),
-            ("pred", pred),
-            ("n", counts[slot, truth, pred]),
-        ):
-            columns[name].append(values)
-    arrays = {
-        name: np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
-        for name, parts in columns.items()
-    }
-    return pa.table({name: _narrow(name, values) for name, values in arrays.items()})
+    predict: Callable[[FloatArray], FloatArray]
+    probe: Probe
+    thresholds: FloatArray | None
 
 
-def stack_confusions(
-    arm: pa.Table, reference: pa.Table, n_classes: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Turn rows of `out_probe__confusions` of two arms into paired arrays, summed over folds.
-
-    Returns:
-        Two int64 (b, k, k), the same blocks in the same order.
-    """
-    blocks = np.union1d(arm["block_id"].to_numpy(), reference["block_id"].to_numpy())
-
-    def stack(table: pa.Table) -> npt.NDArray[np.int64]:
-        counts = np.zeros((len(blocks), n_classes, n_classes), np.int64)
-        slot = np.searchsorted(blocks, table["block_id"].to_numpy())
-        np.add.at(counts, (slot, table["truth"].to_numpy(), table["pred"].to_numpy()), table["n"].to_numpy())
-        return counts
-
-    return stack(arm), stack(reference)
+def _fit(
+    rule: FitRule, found: FoldFeatures, y: Targets, groups: Int64Array, settings: ProbeSettings, seed: int
+) -> _Fitted:
+    """Fit the probe of a cell, and for several labels tune thresholds on blocks that were held out meanwhile."""
+    X = found.train
+    parts = [slice(None)]
+    if rule.treatment == "late_average":
+        parts = [slice(None, found.split_at), slice(found.split_at, None)]
+    predict, probe = _fit_probes(rule, parts, X, y, groups, settings, seed)
+    thresholds = None
+    held = _hold_out(y, groups, settings.seed) if y.kind == "multilabel" else None
+    if held is not None:
+        provisional, _ = _fit_probes(rule, parts, X[~held], y.take(~held), groups[~held], settings, seed)
+        thresholds = tune_thresholds(y.values[held], provisional(X[held]))
+    return _Fitted(predict, probe, thresholds)
 
 
-def fill_columns(rows: Sequence[Mapping[str, Any]], shared: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
-    """Make a table of a declared schema from rows and values that they share; the rest is NULL."""
-    columns = {}
-    for column in schema:
-        values = [row.get(column.name, shared.get(column.name)) for row in rows]
-        columns[column.name] = pa.array(values, column.type)
-    return pa.table(columns, schema=schema)
+def _fit_probes(
+    rule: FitRule,
+    parts: list[slice],
+    X: FloatArray,
+    y: Targets,
+    groups: Int64Array,
+    settings: ProbeSettings,
+    seed: int,
+) -> tuple[Callable[[FloatArray], FloatArray], Probe]:
+    """Fit one probe per part; give the mean of what they predict, and the first of them."""
+    probes = [
+        build_probe(rule.probe, y.probe_target, y.n_outputs, seed=seed, options=settings.options).fit(
+            X[..., part], y.values, groups=groups
+        )
+        for part in parts
+    ]
+
+    def predict(features: FloatArray) -> FloatArray:
+        found = [
+            probe.predict(features[..., part]) if y.is_continuous else probe.predict_proba(features[..., part])
+            for probe, part in zip(probes, parts, strict=True)
+        ]
+        return np.mean(found, axis=0, dtype=np.float32) if len(found) > 1 else found[0]
+
+    return predict, probes[0]
 
 
-def _draw(train: npt.NDArray[np.int64], settings: ProbeSettings, fold: int) -> npt.NDArray[np.int64]:
+def _predict(fitted: _Fitted, found: FoldFeatures, targets: Targets, fit: _Fit) -> FoldOutcome:
+    """Predict the test units of a fit."""
+    scores = fitted.predict(found.test)
+    pred: npt.NDArray[Any]
+    proba: FloatArray | None = scores
+    tuned = None
+    match targets.probe_target:
+        case "class":
+            pred = scores.argmax(axis=1).astype(np.int16)
+        case "multilabel":
+            pred = predict_labels(scores)
+            tuned = predict_labels(scores, fitted.thresholds) if fitted.thresholds is not None else None
+        case "continuous":
+            pred, proba = targets.settle(scores), None
+    dims = found.train.shape[-1]
+    return FoldOutcome(
+        fit.fold, fit.test, pred, proba, len(fit.train), fitted.probe, dims, found.operator, fit.draw, fit.seed, tuned
+    )
+
+
+def _rank(found: FoldFeatures, targets: Targets, fold: int, train: Int64Array, test: Int64Array) -> FoldOutcome:
+    """Rank the training units of a fold for every test unit by cosine."""
+    ranking = rank_database(found.test, found.train, max(RETRIEVAL_KS))
+    precision = precision_at(ranking, targets.values[test], targets.values[train], RETRIEVAL_KS)
+    return FoldOutcome(fold, test, precision, None, len(train), None, found.train.shape[-1], found.operator)
+
+
+def _cap(train: Int64Array, settings: ProbeSettings, fold: int) -> Int64Array:
     if len(train) <= settings.max_train_units:
         return train
     rng = np.random.default_rng([settings.seed, fold])
     return np.sort(rng.choice(train, settings.max_train_units, replace=False))
 
 
-def _row(fold: int | None, metric: str, value: float, size: Mapping[str, int]) -> dict[str, Any]:
-    averaging = "macro" if metric in _MACRO else None
-    return {"fold": fold, "metric": metric, "averaging": averaging, "value": value, **size}
+def _permute(y: Targets, rule: FitRule, seed: list[int]) -> Targets:
+    """Deal the training labels to other units, for the control that must score like the prior."""
+    if rule.treatment != "permuted_labels":
+        return y
+    return y.take(np.random.default_rng(seed).permutation(len(y)))
 
 
-def _narrow(name: str, values: npt.NDArray[np.int64]) -> pa.Array:
-    return pa.array(values, pa.int16() if name in ("truth", "pred") else pa.int64())
+def _hold_out(y: Targets, groups: Int64Array, seed: int) -> npt.NDArray[np.bool_] | None:
+    """Choose whole blocks to tune thresholds on, about a quarter; None where there are fewer than four blocks."""
+    names = np.unique(groups)
+    if len(names) < _THRESHOLD_FOLDS:
+        return None
+    blocks, fold = balance_folds(groups, np.zeros(len(y), np.int64), _THRESHOLD_FOLDS, np.random.default_rng(seed))
+    return np.asarray(fold[np.searchsorted(blocks, groups)] == 0, np.bool_)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +19,7 @@ from transforms.errors import IsthmusError, TooFewUnitsError
 from transforms.fold_plan import FoldPlan, Scheme
 from transforms.folds import apply_block_assignment, plan_given_folds, plan_random_folds
 from transforms.region_folds import plan_region_folds, plan_transfer_folds
-
-UnitKind = Literal["patch", "pixel"]
+from transforms.tasks import UnitKind
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ Names beside the tables:
     `core_label__pixels`, `core_label__patches`: all label sources that name classes.
     `pair_patches`, `pair_pixels`, `pair_pooled`, `pair_upsampled`, `pair_basis`: tables of the compared products;
         `pair_pixels.embedding` is dequantised. `pair_pixels_quantised`: the stored codes, where there are any.
-    `out_pixel__nearest`; `verdicts`, `leaderboard`, `per_class`, `scores_from_confusions`, `fold_audit`,
-        `transfer_matrix` (`sql/marts`).
+    `out_pixel__nearest`; `verdicts`, `leaderboard`, `learning_curves` and the other answers (`sql/marts`).
     `check_{name}`, `failed_rows`: rows that break a rule (`sql/checks`).
     `stored_tables`, `stored_footers`: files, rows, bytes and provenance records.
 """
@@ -55,9 +54,16 @@ _KEY_TYPES = {"year": pa.int32(), "shard": pa.string()}
 #: Marts in the order in which they build on each other.
 _MARTS = (
     "per_class",
+    "per_label",
     "scores_from_confusions",
     "verdicts",
     "leaderboard",
+    "task_scores",
+    "learning_curves",
+    "leakage_gap",
+    "purity_curve",
+    "cost_vs_score",
+    "region_matrix",
     "resolution_ladder",
     "fold_audit",
     "transfer_matrix",

@@ -10,6 +10,16 @@ import pyarrow as pa
 
 from warehouse.table_spec import SIMULATED, TableSpec
 
+#: What is summed over the units of a block: of a number's truth and error, and of retrieval's precision.
+SUM_COLUMNS = (
+    "sum_truth",
+    "sum_truth_squared",
+    "sum_abs_error",
+    "sum_squared_error",
+    "sum_error",
+    "sum_precision",
+)
+
 
 def evidence_specs() -> list[TableSpec]:
     """Declare the evidence tables."""
@@ -43,18 +53,27 @@ def evidence_specs() -> list[TableSpec]:
             "out_probe__metrics",
             _metrics_schema(),
             ("year",),
-            ("task", "scheme", "arm", "fold", "metric"),
+            ("task", "scheme", "arm", "draw", "seed", "fold", "metric"),
             None,
-            "One row per arm, probe, fold and metric; failed cells are rows with a status.",
+            "One row per arm, probe, budget, fold and metric; failed cells are rows with a status.",
             is_cells=True,
         ),
         TableSpec(
             "out_probe__confusions",
             _confusions_schema(),
             ("year",),
-            ("task", "scheme", "arm", "fold", "block_id", "truth", "pred"),
+            ("task", "scheme", "arm", "draw", "seed", "fold", "block_id", "class_id", "truth", "pred"),
             None,
             "Confusion counts per spatial block, so that every metric and interval can be recomputed.",
+            is_cells=True,
+        ),
+        TableSpec(
+            "out_probe__sums",
+            _sums_schema(),
+            ("year",),
+            ("task", "scheme", "arm", "draw", "seed", "fold", "block_id", "class_id", "k"),
+            None,
+            "Sums of errors and of retrieval precision per spatial block: confusions' counterpart for numbers.",
             is_cells=True,
         ),
         TableSpec(
@@ -184,6 +203,7 @@ def _metrics_schema() -> pa.Schema:
             ("draw", whole),
             ("seed", whole),
             ("purity_min", real),
+            ("is_default", pa.bool_()),
             ("stratum", text),
             ("stratum_value", text),
             ("class_id", whole),
@@ -204,25 +224,51 @@ def _metrics_schema() -> pa.Schema:
     )
 
 
+def _cell_columns() -> list[tuple[str, pa.DataType]]:
+    """Give the columns that say which cell, draw and seed a block's counts belong to."""
+    text, whole, real = pa.string(), pa.int64(), pa.float64()
+    return [
+        ("run_id", text),
+        ("task", text),
+        ("label_source", text),
+        ("scheme", text),
+        ("arm", text),
+        ("probe", text),
+        ("fold", whole),
+        ("block_id", whole),
+        ("budget_kind", text),
+        ("budget", real),
+        ("draw", whole),
+        ("seed", whole),
+        ("purity_min", real),
+        ("is_default", pa.bool_()),
+    ]
+
+
 def _confusions_schema() -> pa.Schema:
-    text, whole = pa.string(), pa.int64()
     return pa.schema(
         [
-            ("run_id", text),
-            ("task", text),
-            ("label_source", text),
-            ("scheme", text),
-            ("arm", text),
-            ("probe", text),
-            ("fold", whole),
-            ("block_id", whole),
-            ("budget", pa.float64()),
-            ("draw", whole),
-            ("seed", whole),
+            *_cell_columns(),
+            ("class_id", pa.int64()),
+            ("threshold_rule", pa.string()),
             ("truth", pa.int16()),
             ("pred", pa.int16()),
-            ("band", text),
-            ("n", whole),
+            ("band", pa.string()),
+            ("n", pa.int64()),
+            SIMULATED,
+        ]
+    )
+
+
+def _sums_schema() -> pa.Schema:
+    real = pa.float64()
+    return pa.schema(
+        [
+            *_cell_columns(),
+            ("class_id", pa.int64()),
+            ("k", pa.int64()),
+            ("n", pa.int64()),
+            *[(name, real) for name in SUM_COLUMNS],
             SIMULATED,
         ]
     )
@@ -259,8 +305,13 @@ def _contrasts_schema() -> pa.Schema:
             ("label_source", text),
             ("scheme", text),
             ("probe", text),
+            ("budget_kind", text),
             ("budget", real),
+            ("purity_min", real),
+            ("is_default", pa.bool_()),
             ("metric", text),
+            ("threshold_rule", text),
+            ("k", pa.int64()),
             ("arm", text),
             ("reference", text),
             ("arm_value", real),

@@ -15,18 +15,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.alignment import match_keys, take_or
-from transforms.arms import Arm
+from transforms.arms import ARMS, NATIVE_ARM, RANDOM_DIMS, Arm
+from transforms.controls import random_features, shuffle_blocks
 from transforms.errors import IsthmusError, TooFewUnitsError
 from transforms.evaluation import Features, StoredFeatures
-from transforms.evidence_units import UnitKind, Units, plan_from_table, units_from_labels
+from transforms.evidence_units import Units, plan_from_table, units_from_labels
 from transforms.fold_features import PatchGround, UpsampledInFold
 from transforms.folds import FoldPlan
+from transforms.joined_features import JoinedFeatures
+from transforms.neighbourhoods import gather_neighbourhoods
 from transforms.places import PixelPlaces
 from transforms.pooling.operators import POOLING_OPERATORS
 from transforms.pooling.operators import features as pooled_features
+from transforms.tasks import UnitKind
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.operators import UPSAMPLERS
-from warehouse.fields import read_patch_field, read_pixel_vectors
+from warehouse.fields import read_patch_field, read_pixel_vectors, read_spine
 from warehouse.layout import PartitionKey
 from warehouse.pooled_in_fold import PooledInFold
 from warehouse.reader import vectors
@@ -57,12 +61,14 @@ class LabelledUnits:
         units: labelled places.
         purity: float32 (n,), majority share among labelled cells; 1 for pixels.
         valid_share: float32 (n,), share of the unit that is labelled; 1 for pixels.
+        rows: the label rows, in the order of the units.
         is_simulated: True if labels or places are.
     """
 
     units: Units
     purity: npt.NDArray[np.float32]
     valid_share: npt.NDArray[np.float32]
+    rows: pa.Table
     is_simulated: bool
 
 
@@ -90,6 +96,7 @@ def read_labelled_units(warehouse: Warehouse, kind: UnitKind, label: str, year: 
         units_from_labels(kind, rows, half_side),
         rows["purity"].to_numpy() if kind == "patch" else whole,
         rows["valid_share"].to_numpy() if kind == "patch" else whole,
+        rows,
         any(rows["is_simulated"].to_pylist()),
     )
 
@@ -116,39 +123,76 @@ class FeatureReader:
 
     def open(self, arm: Arm, units: Units, plan: FoldPlan) -> Features:
         """Give the features of an arm, under the folds of its units."""
+        if arm.name.endswith("_shuffled_blocks"):
+            rng = np.random.default_rng(evaluate_settings(self._warehouse).seed)
+            native = self.stored(ARMS[NATIVE_ARM[arm.unit]], units)
+            return StoredFeatures(shuffle_blocks(native, units.lon, units.lat, plan.block_id, rng))
+        if arm.parts:
+            return JoinedFeatures(tuple(self.open(ARMS[part], units, plan) for part in arm.parts))
         if arm.family in ("upsampled", "guided") and UPSAMPLERS[str(arm.operator)].is_fitted:
             return self._upsampled_in_fold(arm, units, plan)
         if arm.family == "pooled" and POOLING_OPERATORS[str(arm.operator)].is_fitted:
             return PooledInFold(self._warehouse, self._year, str(arm.operator), units.unit_id)
         return StoredFeatures(self.stored(arm, units))
 
+    def open_neighbourhoods(self, arm: Arm, units: Units) -> Features:
+        """Give the 3 x 3 neighbourhoods of patches in an arm that is not fitted, for probes that read them.
+
+        Raises:
+            TooFewUnitsError: the arm has no neighbours to give: pixels are kept one by one, fitted arms per fold.
+        """
+        if arm.unit != "patch" or arm.family not in ("native", "pooled") or self.is_fitted(arm):
+            raise TooFewUnitsError(
+                f"neighbourhoods of {arm.name}", "none stored", "native or pooled patches",
+                "Use a probe that reads single vectors, such as logistic.",
+            )  # fmt: skip
+        places = read_spine(self._warehouse)
+        every = self.vectors(arm, places.patch_id)
+        return StoredFeatures(gather_neighbourhoods(places, every, match_keys(units.unit_id, places.patch_id)))
+
     def is_covered(self, arm: Arm, units: Units) -> npt.NDArray[np.bool_]:
         """Tell which units an arm that is not fitted has a vector for; fitted ones must serve those units too."""
-        registry = POOLING_OPERATORS if arm.family == "pooled" else UPSAMPLERS
-        if arm.operator is not None and registry[arm.operator].is_fitted:
+        if arm.parts:
+            return np.logical_and.reduce([self.is_covered(ARMS[part], units) for part in arm.parts])
+        if self.is_fitted(arm):
             return np.ones(len(units), bool)
         return np.asarray(np.isfinite(self.stored(arm, units)).all(axis=1), np.bool_)
 
     def stored(self, arm: Arm, units: Units) -> FloatMatrix:
         """Give the features of an arm that is not fitted: float32 (n, d), NaN rows where it has no vector.
 
-        Those of the last arm and units are kept: fold schemes follow each other.
+        Those of the last arm and units are kept: cells of one arm follow each other.
         """
         key = (arm.name, units.unit_id.tobytes())
         if self._last is None or self._last[0] != key:
             self._last = (key, self._read(arm, units))
         return self._last[1]
 
-    def _read(self, arm: Arm, units: Units) -> FloatMatrix:
+    def vectors(self, arm: Arm, unit_id: Ids) -> FloatMatrix:
+        """Give the vectors of a native, pooled or upsampled arm that is not fitted, at places by id."""
         match arm.family:
             case "native":
-                return self._native_patch(units) if arm.task == "T1" else self.native_pixel(units.unit_id)
+                return self._native_patch(unit_id) if arm.unit == "patch" else self.native_pixel(unit_id)
             case "pooled":
-                return self._pooled(str(arm.operator), units)
-            case "upsampled" | "guided":
-                return self._upsampled(str(arm.operator), units)
+                return self._pooled(str(arm.operator), unit_id)
+        return self._upsampled(str(arm.operator), unit_id)
+
+    @staticmethod
+    def is_fitted(arm: Arm) -> bool:
+        """Tell whether an arm has an operator that is fitted per fold."""
+        registry = POOLING_OPERATORS if arm.family == "pooled" else UPSAMPLERS
+        return arm.operator is not None and registry[arm.operator].is_fitted
+
+    def _read(self, arm: Arm, units: Units) -> FloatMatrix:
+        if arm.family != "control":
+            return self.vectors(arm, units.unit_id)
+        settings = evaluate_settings(self._warehouse)
         if arm.probe == "majority":
             return np.zeros((len(units), 1), np.float32)
+        if arm.side != "none":  # controls of the native vectors: their labels or their blocks change places
+            return self.vectors(ARMS[NATIVE_ARM[arm.unit]], units.unit_id)
+        if arm.name.endswith("_random"):
+            return random_features(len(units), RANDOM_DIMS, np.random.default_rng(settings.seed))
         return np.stack([units.lon, units.lat], axis=1).astype(np.float32)
 
     def native_pixel(self, pixel_id: Ids) -> FloatMatrix:
@@ -167,12 +211,12 @@ class FeatureReader:
         places, native, names = read_pixel_vectors(self._warehouse, product, keys, window=True)
         return places, names, native
 
-    def _native_patch(self, units: Units) -> FloatMatrix:
-        return take_or(self.field.vectors, match_keys(units.unit_id, self.field.places.patch_id), np.nan)
+    def _native_patch(self, patch_id: Ids) -> FloatMatrix:
+        return take_or(self.field.vectors, match_keys(patch_id, self.field.places.patch_id), np.nan)
 
-    def _pooled(self, operator: str, units: Units) -> FloatMatrix:
+    def _pooled(self, operator: str, patch_id: Ids) -> FloatMatrix:
         columns = POOLING_OPERATORS[operator].columns
-        return pooled_features(self._pooled_columns(columns, units.unit_id), operator)
+        return pooled_features(self._pooled_columns(columns, patch_id), operator)
 
     def _pooled_columns(self, columns: tuple[str, ...], patch_id: Ids) -> dict[str, npt.NDArray[np.generic]]:
         """Read stored pooled columns at patches; NaN where there are none."""
@@ -184,7 +228,7 @@ class FeatureReader:
         slot = match_keys(patch_id, rows["patch_id"].to_numpy())
         return {name: take_or(_column(rows, name), slot, np.nan) for name in columns}
 
-    def _upsampled(self, operator: str, units: Units) -> FloatMatrix:
+    def _upsampled(self, operator: str, pixel_id: Ids) -> FloatMatrix:
         product = self._warehouse.patch_product
         assert product is not None  # the arm is listed only with patches
         table = f"out_pixel__{product.name}_upsampled"
@@ -195,7 +239,7 @@ class FeatureReader:
         rows = rows.filter(pc.field(column).is_valid())
         if not rows.num_rows:
             raise MissingOperatorError(table, operator)
-        slot = match_keys(units.unit_id, rows["pixel_id"].to_numpy())
+        slot = match_keys(pixel_id, rows["pixel_id"].to_numpy())
         if operator == "nearest":
             patch = take_or(rows[column].to_numpy(), slot, 0)
             return take_or(self.field.vectors, match_keys(patch, self.field.places.patch_id), np.nan)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from transforms.block_sizing import MIN_EDGE_M
 from transforms.blocks import assign_blocks
-from transforms.evaluation import fill_columns
+from transforms.cell_rows import fill_columns
 from transforms.label_rows import count_cells_along, footprint_cells
 from transforms.oracles.agreement import compare_sources
 from transforms.oracles.rows import Row, agreement_rows, confusion_table, oracle_rows, skipped_row

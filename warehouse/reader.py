@@ -6,7 +6,7 @@ Belongs here: finding and reading stored files into Arrow. Does not: SQL (`catal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,14 @@ def read_partitions(
 
 def read_cells(root: Path, spec: TableSpec, year: int) -> pa.Table:
     """Read all evidence cells of a year (empty where there are none)."""
-    files = sorted((root / spec.name / f"year={year}").glob("cell-*.parquet"))
-    tables = [_read_file(path, spec, None, {}) for path in files]
+    tables = list(iterate_cells(root, spec, year))
     return pa.concat_tables(tables) if tables else spec.schema.empty_table()
+
+
+def iterate_cells(root: Path, spec: TableSpec, year: int) -> Iterator[pa.Table]:
+    """Read the evidence cells of a year, one after the other, by file name."""
+    for path in sorted((root / spec.name / f"year={year}").glob("cell-*.parquet")):
+        yield _read_file(path, spec, None, {})
 
 
 def read_footer(path: Path) -> dict[str, Any]:

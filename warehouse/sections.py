@@ -17,11 +17,11 @@ from transforms.pooling.operators import UnknownOperatorError, find_operator
 from transforms.pooling.pixels import PoolingParameters
 from transforms.pretraining.head import HeadName
 from transforms.pretraining.study import Init
+from transforms.tasks import TASKS, Task
 from transforms.upsampling.operators import UnknownUpsamplerError, find_upsampler
 from warehouse.layout import check_shard_key
 
 ShardRule = Literal["mgrs", "region", "file"]
-Task = Literal["T1", "T5"]
 AdapterArm = Literal["native_pixel", "upsampled_bilinear"]
 Bbox = tuple[float, float, float, float]
 #: Part of table names.
@@ -144,7 +144,10 @@ class EvaluateSettings(_Strict):
 
     Attributes:
         label: label source.
-        tasks: T1 (patch, single label), T5 (pixel segmentation).
+        tasks: T1 (patch, single label), T2 (several labels), T3 (class fractions), T4 (retrieval), T5 (pixel
+            segmentation), T6 (fractions of small cells, read off the maps of T5), T7 (change between years), T8
+            (measured values at pixels).
+        values: label source with the values of T8.
         schemes: fold schemes, the first one answers the questions.
         block_edge_m: edge of a spatial block on EPSG:6933, metres; `auto`: max(5 km, twice the variogram range).
         buffer_m: least distance between training units and test blocks, metres; raised to the product's context.
@@ -167,7 +170,17 @@ class EvaluateSettings(_Strict):
     c_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.1,), min_length=1)
     max_train_units: int = Field(default=20_000, ge=10)
     seed: int = 0
+    values: str | None = None
     diagnostic: str = ""
+
+    @model_validator(mode="after")
+    def _check_tasks(self) -> EvaluateSettings:
+        stray = [task for task in self.tasks if TASKS[task].of_maps and "T5" not in self.tasks]
+        if stray:
+            raise ValueError(f"tasks {stray} are read off the maps of T5: add T5")
+        if "T8" in self.tasks and self.values is None:
+            raise ValueError("task T8 needs values, a label source with measured values")
+        return self
 
 
 class AdapterSettings(_Strict):

@@ -4,6 +4,7 @@ Belongs here: how sections fit together, and how to read the file. Does not: the
 import; every function that needs settings takes them as an argument.
 
 `${NAME:-default}` inside a string is filled from the environment. Relative paths are relative to the file.
+`extends = "demo.toml"` takes everything that a file does not say from the file of that name beside it.
 An environment variable `ISTHMUS_AREA__SHARD_RULE=region` overrides `shard_rule` of `[area]`.
 """
 
@@ -36,7 +37,10 @@ from warehouse.sections import (
     SourceSettings,
     UpsampleSettings,
 )
+from warehouse.study_sections import StudySettings
 
+#: Key of a file that takes all but its own keys from another one.
+_BASE = "extends"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -56,6 +60,7 @@ class Settings(BaseSettings):
     upsample: UpsampleSettings = UpsampleSettings()
     evaluate: EvaluateSettings | None = None
     adapter: AdapterSettings | None = None
+    study: StudySettings | None = None
     warehouse: PathSettings
     dagster: InstanceSettings
     products: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -99,12 +104,22 @@ class Settings(BaseSettings):
             if self.evaluate.label not in self.labels:
                 raise ValueError(f"evaluate.label = '{self.evaluate.label}'; allowed: {sorted(self.labels)}")
             if self.labels[self.evaluate.label].columns:
-                raise ValueError(f"evaluate.label = '{self.evaluate.label}' has numbers; tasks T1 and T5 need classes")
+                raise ValueError(
+                    f"evaluate.label = '{self.evaluate.label}' has numbers, folds and classes need labels; "
+                    "name it in evaluate.values"
+                )
+            if self.evaluate.values is not None and not self._has_values(self.evaluate.values):
+                raise ValueError(f"evaluate.values = '{self.evaluate.values}'; expected a label source with columns")
             if "given" in self.evaluate.schemes and not self.labels[self.evaluate.label].has_split:
                 raise ValueError(f"scheme 'given' needs labels.{self.evaluate.label}.fold_column")
         if self.adapter is not None:
             _check_adapter(self, self.adapter, registry)
+        if self.study is not None and self.evaluate is None:
+            raise ValueError("[study] needs [evaluate], which names the label, the tasks and the folds")
         return self
+
+    def _has_values(self, label: str) -> bool:
+        return label in self.labels and bool(self.labels[label].columns)
 
     def registry(self) -> dict[str, Product]:
         """Give the product registry with this file's own entries."""
@@ -151,14 +166,10 @@ def load_settings(path: Path | str) -> Settings:
             each with its key and what is allowed.
     """
     file = Path(path).resolve()
-    if not file.is_file():
-        raise SettingsError(str(path), ["found no file, expected a TOML settings file. See examples/"])
-    try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise SettingsError(str(path), [f"not UTF-8 text: {error}"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(str(path), [f"not valid TOML: {error}"]) from error
+    raw = _read_toml(file, str(path))
+    base = raw.pop(_BASE, None)
+    if base is not None:
+        raw = _merge(_read_base(file, base), raw)
     unset = sorted(_find_unset(raw))
     if unset:
         raise SettingsError(str(path), [f"environment variable {name} is not set and has no default" for name in unset])
@@ -170,6 +181,36 @@ def load_settings(path: Path | str) -> Settings:
     except SettingsSourceError as error:
         raise SettingsError(str(path), [_describe_variable(str(error))]) from error
     return _anchor(settings, file.parent)
+
+
+def _read_toml(file: Path, shown: str) -> dict[str, Any]:
+    if not file.is_file():
+        raise SettingsError(shown, ["found no file, expected a TOML settings file. See examples/"])
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise SettingsError(shown, [f"not UTF-8 text: {error}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(shown, [f"not valid TOML: {error}"]) from error
+
+
+def _read_base(file: Path, base: Any) -> dict[str, Any]:
+    """Read the file that another one extends; it stands beside it, so relative paths mean the same in both."""
+    if not isinstance(base, str) or Path(base).name != base:
+        raise SettingsError(str(file), [f"key '{_BASE}': found {base!r}, expected the name of a file beside this one"])
+    raw = _read_toml(file.with_name(base), str(file.with_name(base)))
+    if _BASE in raw:
+        raise SettingsError(str(file), [f"key '{_BASE}': {base} extends another file itself; extend that one"])
+    return raw
+
+
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Let a file's own keys win over those of its base; tables are merged, lists are replaced."""
+    merged = dict(base)
+    for key, value in own.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _expand(value: Any) -> Any:

@@ -7,7 +7,7 @@ SQL (`catalog.py`), partitions of Dagster.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
+from transforms.fold_plan import Scheme
 from transforms.keeping import KeepRule, OwnerRule
 from transforms.labels import ClassMap
 from transforms.places import PixelPlaces, pixel_places_from_table
 from transforms.shards import Bbox, Shard
+from transforms.tasks import Task
 from transforms.upsampling.operators import find_upsampler
 from transforms.utm import UtmBox, project_bbox
 from warehouse import reader, writer
@@ -31,7 +33,7 @@ from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
 from warehouse.products import Product, find_product
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
 from warehouse.schemas import build_specs
-from warehouse.sections import EvaluateSettings, SourceSettings, Task
+from warehouse.sections import EvaluateSettings, SourceSettings
 from warehouse.settings import Settings
 from warehouse.sources.files import is_simulated_glob
 from warehouse.table_spec import TableSpec
@@ -152,6 +154,10 @@ class Warehouse:
     def read_cells(self, table: str, year: int) -> pa.Table:
         """Read all evidence cells of a year."""
         return reader.read_cells(self.root, self.specs[table], year)
+
+    def iterate_cells(self, table: str, year: int) -> Iterator[pa.Table]:
+        """Read the evidence cells of a year, one after the other."""
+        return reader.iterate_cells(self.root, self.specs[table], year)
 
     def write(self, table: str, key: PartitionKey, rows: pa.Table, provenance: Provenance) -> writer.WrittenPartition:
         """Replace one partition atomically (see `writer.write_table`)."""
@@ -334,6 +340,13 @@ def evaluate_settings(warehouse: Warehouse) -> EvaluateSettings:
             f"settings '{warehouse.settings.name}'", "no [evaluate]", "one", "Add [evaluate] label = ..."
         )
     return warehouse.settings.evaluate
+
+
+def list_schemes(warehouse: Warehouse) -> tuple[Scheme, ...]:
+    """List the fold schemes of the evaluation, then those that only a study asks for."""
+    study = warehouse.settings.study
+    asked = [scheme for group in study.cells for scheme in group.schemes] if study is not None else []
+    return tuple(dict.fromkeys([*evaluate_settings(warehouse).schemes, *asked]))
 
 
 def any_simulated(warehouse: Warehouse) -> bool:

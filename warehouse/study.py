@@ -1,140 +1,76 @@
-"""The cells of an evaluation and the rows that they leave.
+"""Running the cells of an evaluation, one after the other, and the rows that they leave.
 
-Belongs here: cell identity, running cells on stored features. Does not: contrasts (`contrasts.py`), maps
-(`window_maps.py`), the statistics themselves (`transforms/`), Dagster.
+Belongs here: which cells a settings file asks for, running those that are not done. Does not: files of cells
+(`cell_files.py`), units and features (`task_data.py`), contrasts (`contrasts.py`), maps (`window_maps.py`), the
+statistics themselves (`transforms/`), Dagster.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import hashlib
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from transforms.arms import ARMS, CLAIMS, Arm, Task, list_arms
+from transforms.arms import ARMS, CLAIMS, Arm, list_arms
+from transforms.cell_rows import confusion_rows, fill_columns, metric_rows, share_columns, sum_rows
+from transforms.cells import Cell, CellDefaults, check_fits, default_cells, expand_group
 from transforms.errors import IsthmusError
-from transforms.evaluation import (
-    CellOutcome,
-    ProbeSettings,
-    confusion_rows,
-    fill_columns,
-    metric_rows,
-    run_cell,
-)
-from transforms.evidence_units import UnitKind, Units, take_units
-from transforms.folds import FoldPlan, Scheme
+from transforms.evaluation import CellOutcome, FitRule, ProbeSettings, run_cell
+from transforms.evidence_units import take_plan, take_units
+from transforms.fold_plan import FoldPlan
+from transforms.probes.registry import ProbeOptions
+from transforms.tasks import TASKS, Task, UnitKind
+from warehouse.cell_files import CellFiles, fingerprint_of, ground_of
 from warehouse.contrasts import diagnostic_note
-from warehouse.features import MIN_LABELLED_SHARE, FeatureReader, MissingOperatorError, read_labelled_units
+from warehouse.map_metrics import map_metric_rows
 from warehouse.provenance import code_version
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
 from warehouse.study_folds import StoredFolds, read_folds
+from warehouse.task_data import TaskData, load_task
 from warehouse.window_maps import map_cell
 
-UNIT_OF_TASK: dict[Task, UnitKind] = {"T1": "patch", "T5": "pixel"}
 Report = Callable[[str], None]
-#: Tables that a cell leaves rows in.
-CELL_TABLES = ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One arm in one scheme.
-
-    Attributes:
-        task: T1 or T5.
-        scheme: fold scheme.
-        arm: key in `ARMS`.
-    """
-
-    task: Task
-    scheme: Scheme
-    arm: str
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """Units of one task, and where the features of its arms come from.
-
-    Attributes:
-        units: labelled places; every arm that is not fitted has a vector at each.
-        reader: reads or fits features.
-        is_simulated: True if anything here is.
-        rule: how units were chosen, in words.
-    """
-
-    units: Units
-    reader: FeatureReader
-    is_simulated: bool
-    rule: str
 
 
 def list_cells(warehouse: Warehouse) -> list[Cell]:
-    """List the cells of the settings: every arm that products and operators allow, in every scheme."""
-    settings = evaluate_settings(warehouse)
-    return [
-        Cell(task, scheme, arm.name)
-        for task in settings.tasks
-        for arm in list_arms(
-            task,
-            has_patches=warehouse.patch_product is not None,
-            has_pixels=warehouse.pixel_product is not None,
-            pooling=warehouse.settings.pool.operators,
-            upsampling=warehouse.settings.upsample.operators,
-        )
-        for scheme in settings.schemes
-    ]
+    """List the cells of the settings: the default ones, then those of `[study]`; those of one arm follow each other.
 
-
-def cell_key(warehouse: Warehouse, year: int, cell: Cell) -> str:
-    """Hash what defines a cell: products, label, folds and probe settings."""
-    settings = evaluate_settings(warehouse)
-    definition = {
-        "name": warehouse.settings.name,
-        "year": year,
-        "cell": asdict(cell),
-        "compare": warehouse.settings.compare.model_dump(),
-        "evaluate": settings.model_dump(exclude={"tasks", "schemes"}),
-        "pool": warehouse.settings.pool.model_dump(exclude={"operators"}),
-        "label": warehouse.label(settings.label).model_dump(mode="json", exclude={"path"}),
-    }
-    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def load_task(warehouse: Warehouse, task: Task, year: int) -> TaskData | None:
-    """Read the units of a task that every arm covers.
-
-    Returns:
-        The data; None where no labels are stored.
+    Raises:
+        UnknownCellError: a study names something unknown, or asks for too many fits.
     """
-    settings = evaluate_settings(warehouse)
-    labelled = read_labelled_units(warehouse, UNIT_OF_TASK[task], settings.label, year)
-    if labelled is None:
-        return None
-    usable = (labelled.purity >= settings.purity_min) & (labelled.valid_share >= MIN_LABELLED_SHARE)
-    units = take_units(labelled.units, np.flatnonzero(usable))
-    reader = FeatureReader(warehouse, year)
-    covered = np.ones(len(units), bool)
-    for arm in dict.fromkeys(cell.arm for cell in list_cells(warehouse) if cell.task == task):
-        # an arm without stored rows fails in its own cell, with the reason; it must not take the units of the others
-        with contextlib.suppress(MissingOperatorError):
-            covered &= reader.is_covered(ARMS[arm], units)
-    return TaskData(
-        take_units(units, np.flatnonzero(covered)),
-        reader,
-        labelled.is_simulated or any_simulated(warehouse),
-        _unit_rule(warehouse, task),
+    settings, study = evaluate_settings(warehouse), warehouse.settings.study
+    arms: dict[UnitKind, list[Arm]] = {"patch": _arms_of(warehouse, "patch"), "pixel": _arms_of(warehouse, "pixel")}
+    defaults = CellDefaults(settings.schemes, settings.purity_min, settings.n_folds)
+    cells = default_cells(settings.tasks, arms, defaults)
+    if study is not None:
+        for group in study.cells:
+            cells += [cell for cell in expand_group(group.group(), arms, defaults) if cell.task in settings.tasks]
+        check_fits(set(cells), settings.n_folds, study.max_fits)
+    order = {name: rank for rank, name in enumerate([*TASKS, *ARMS])}
+    return sorted(dict.fromkeys(cells), key=lambda cell: (order[cell.task], order[cell.arm]))
+
+
+def _arms_of(warehouse: Warehouse, unit: UnitKind) -> list[Arm]:
+    return list_arms(
+        unit,
+        has_patches=warehouse.patch_product is not None,
+        has_pixels=warehouse.pixel_product is not None,
+        pooling=warehouse.settings.pool.operators,
+        upsampling=warehouse.settings.upsample.operators,
     )
 
 
 def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]:
-    """Run all cells of a year and write one file per cell and table; cells of older settings are removed.
+    """Run the cells of a year that are not done, and write one file per cell and table.
+
+    Cells of other settings, files or folds are removed first: a run that is killed must not leave cells of two
+    grounds side by side.
 
     Args:
         warehouse: the warehouse.
@@ -144,160 +80,200 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     Returns:
         Rows written, by table.
     """
-    settings = evaluate_settings(warehouse)
     folds = read_folds(warehouse, year)
+    cells = list_cells(warehouse)
+    tasks = {task: _open_task(warehouse, task, year, cells, folds) for task in dict.fromkeys(c.task for c in cells)}
+    files = CellFiles(warehouse, year)
+    grounds = {found.ground for found in tasks.values()}
+    files.drop_stale(cells, grounds)
     written: dict[str, int] = {}
-    keys: dict[str, set[str]] = {table: set() for table in CELL_TABLES}
-    current = {cell_key(warehouse, year, cell) for cell in list_cells(warehouse)}
-    # before the first fit: a run that is killed must not leave cells of two settings side by side
-    for table in CELL_TABLES:
-        warehouse.drop_cells(table, year, keep=current)
-    for task in settings.tasks:
-        data = load_task(warehouse, task, year)
-        for cell in [cell for cell in list_cells(warehouse) if cell.task == task]:
-            watch = time.perf_counter()
-            problem, tables = _run_cell(warehouse, year, cell, data, folds)
-            key = cell_key(warehouse, year, cell)
-            for table, rows in tables.items():
-                keys[table].add(key)
-                inputs = ["out_probe__folds"]
-                provenance = warehouse.derived_provenance(inputs, is_simulated=data is not None and data.is_simulated)
-                written[table] = written.get(table, 0) + warehouse.write_cell(table, year, key, rows, provenance).rows
-            report(f"{cell.task} {cell.scheme} {cell.arm}: {problem or 'ok'} ({time.perf_counter() - watch:.1f} s)")
-    # and after the last: a cell that fails now has scores of an earlier run
-    for table in CELL_TABLES:
-        warehouse.drop_cells(table, year, keep=keys[table])
+    for number, cell in enumerate(cells, 1):
+        opened = tasks[cell.task]
+        fingerprint = fingerprint_of(opened.ground, cell)
+        if files.is_done(cell, fingerprint):
+            report(f"[{number}/{len(cells)}] {cell}: done before")
+            continue
+        watch = time.perf_counter()
+        run = _CellRun(warehouse, year, cell, fingerprint, opened)
+        problem, tables = run.finish()
+        provenance = warehouse.derived_provenance(["out_probe__folds"], is_simulated=run.is_simulated)
+        for table, rows in files.write(cell, tables, provenance).items():
+            written[table] = written.get(table, 0) + rows
+        report(f"[{number}/{len(cells)}] {cell}: {problem or 'ok'} ({time.perf_counter() - watch:.1f} s)")
     return written
 
 
-def _run_cell(
-    warehouse: Warehouse, year: int, cell: Cell, data: TaskData | None, folds: StoredFolds
-) -> tuple[str, dict[str, pa.Table]]:
-    """Run one cell and make its rows; an arm that cannot be run leaves a row with its reason, and the others alone.
+@dataclass(frozen=True)
+class _OpenTask:
+    """A task that was looked at.
 
-    Returns:
-        (why it failed or an empty text, rows by table).
+    Attributes:
+        data: its units; None where it cannot be asked.
+        problem: why not.
+        folds: of the year.
+        ground: hash of what its cells share.
     """
-    watch = time.perf_counter()
-    plan: FoldPlan | None = None
+
+    data: TaskData | None
+    problem: str
+    folds: StoredFolds
+    ground: str
+
+
+def _open_task(warehouse: Warehouse, task: Task, year: int, cells: Sequence[Cell], folds: StoredFolds) -> _OpenTask:
+    """Load a task once for all its cells; one that cannot be asked leaves a reason and the others alone."""
+    data, problem = None, ""
+    arms = [ARMS[name] for name in dict.fromkeys(cell.arm for cell in cells if cell.task == task)]
     try:
-        plan = folds.plan(data.units, cell.scheme) if data is not None else None
-        outcome = _run(warehouse, cell, data, plan)
-        seconds = time.perf_counter() - watch
-        return outcome.problem, _cell_tables(warehouse, year, cell, data, plan, outcome, seconds)
+        data = load_task(warehouse, task, year, arms)
     except IsthmusError as error:
-        outcome = CellOutcome((), str(error))
-        seconds = time.perf_counter() - watch
-        return outcome.problem, _cell_tables(warehouse, year, cell, data, plan, outcome, seconds)
+        problem = str(error)
+    return _OpenTask(data, problem, folds, ground_of(warehouse, year, data, folds.folds))
 
 
-def _run(warehouse: Warehouse, cell: Cell, data: TaskData | None, plan: FoldPlan | None) -> CellOutcome:
-    settings = evaluate_settings(warehouse)
-    if data is None or plan is None:
-        return CellOutcome((), f"no labels of {settings.label} for task {cell.task}")
-    probe = ProbeSettings(settings.c_grid, settings.max_train_units, settings.seed, warehouse.settings.limits.threads)
-    n_classes = len(warehouse.label(settings.label).classes)
-    arm = ARMS[cell.arm]
-    features = data.reader.open(arm, data.units, plan)
-    return run_cell(features, data.units.label, plan, arm.probe, n_classes, probe)
+@dataclass(frozen=True)
+class _CellRun:
+    """One cell while it is run: it always ends in rows, be it one row that says why there are no others."""
 
+    warehouse: Warehouse
+    year: int
+    cell: Cell
+    fingerprint: str
+    opened: _OpenTask
 
-def _cell_tables(
-    warehouse: Warehouse,
-    year: int,
-    cell: Cell,
-    data: TaskData | None,
-    plan: FoldPlan | None,
-    outcome: CellOutcome,
-    seconds: float,
-) -> dict[str, pa.Table]:
-    """Make the rows of one cell for every evidence table; a failed cell is one metrics row with its status."""
-    settings = evaluate_settings(warehouse)
-    shared = _shared_columns(warehouse, year, cell, data, outcome, seconds)
-    names = tuple(warehouse.label(settings.label).classes)
-    specs = warehouse.specs
-    if data is None or plan is None or not outcome.folds:
-        rows = [{"status": f"failed: {outcome.problem}"}]
-        return {"out_probe__metrics": fill_columns(rows, shared, specs["out_probe__metrics"].schema)}
-    rows = metric_rows(outcome, data.units.label, plan, names)
-    counts = confusion_rows(outcome, data.units.label, plan, len(names))
-    tables = {
-        "out_probe__metrics": fill_columns(rows, shared, specs["out_probe__metrics"].schema),
-        "out_probe__confusions": _share(counts, shared, specs["out_probe__confusions"].schema),
-    }
-    if cell.scheme == settings.schemes[0]:
-        maps = map_cell(warehouse, data.reader, year, ARMS[cell.arm], data.units, plan, outcome)
+    @property
+    def is_simulated(self) -> bool:
+        """Tell whether anything behind the cell is."""
+        data = self.opened.data
+        return data.is_simulated if data is not None else any_simulated(self.warehouse)
+
+    def finish(self) -> tuple[str, dict[str, pa.Table]]:
+        """Run the cell.
+
+        Returns:
+            (why it failed or an empty text, rows by table).
+        """
+        watch = time.perf_counter()
+        data = self.opened.data
+        if data is None:
+            return self._fail(f"skipped: {self.opened.problem}", watch)
+        try:
+            plan = self.opened.folds.plan(data.units, self.cell.scheme)
+            chosen = data.select(self.cell)
+            features = data.open(self.cell, ARMS[self.cell.arm], plan)
+            here = take_plan(plan, chosen)
+            outcome = run_cell(features, data.targets.take(chosen), here, self._rule(), self._probe_settings())
+            if outcome.problem:
+                return self._fail(f"failed: {outcome.problem}", watch)
+            return "", self._tables(data, here, outcome, watch)
+        except IsthmusError as error:
+            return self._fail(f"failed: {error}", watch)
+
+    def _rule(self) -> FitRule:
+        cell = self.cell
+        return FitRule(cell.probe, cell.budget, cell.n_draws, ARMS[cell.arm].treatment)
+
+    def _probe_settings(self) -> ProbeSettings:
+        settings = evaluate_settings(self.warehouse)
+        return ProbeSettings(
+            ProbeOptions(c_grid=settings.c_grid),
+            settings.max_train_units,
+            settings.seed,
+            self.warehouse.settings.limits.threads,
+        )
+
+    def _fail(self, status: str, watch: float) -> tuple[str, dict[str, pa.Table]]:
+        """Leave one metrics row with the reason."""
+        shared = self._shared(CellOutcome((), status), watch)
+        schema = self.warehouse.specs["out_probe__metrics"].schema
+        return status, {"out_probe__metrics": fill_columns([{"status": status}], shared, schema)}
+
+    def _tables(self, data: TaskData, plan: FoldPlan, outcome: CellOutcome, watch: float) -> dict[str, pa.Table]:
+        """Make the rows of a cell for every table that it has something for."""
+        specs, cell = self.warehouse.specs, self.cell
+        chosen = data.select(cell)
+        targets = data.targets.take(chosen)
+        rows = metric_rows(outcome, targets, plan)
+        counted = {
+            "out_probe__confusions": confusion_rows(outcome, targets, plan),
+            "out_probe__sums": sum_rows(outcome, targets, plan),
+        }
+        maps = self._maps(data, plan, outcome)
         if maps is not None:
-            tables["out_probe__predictions"] = _share(maps, shared, specs["out_probe__predictions"].schema)
-    return tables
+            rows += map_metric_rows(self.warehouse, cell, maps, targets.names)
+            counted["out_probe__predictions"] = maps
+        shared = self._shared(outcome, watch)
+        tables = {
+            name: share_columns(found, shared, specs[name].schema) for name, found in counted.items() if found.num_rows
+        }
+        return {**tables, "out_probe__metrics": fill_columns(rows, shared, specs["out_probe__metrics"].schema)}
+
+    def _maps(self, data: TaskData, plan: FoldPlan, outcome: CellOutcome) -> pa.Table | None:
+        """Map the cells that the report shows: the task's own probe, with all labels, in the answering scheme."""
+        settings, cell = evaluate_settings(self.warehouse), self.cell
+        is_first = cell.task in CLAIMS and cell.scheme == settings.schemes[0]
+        if not is_first or not cell.is_default(settings.purity_min):
+            return None
+        units = take_units(data.units, data.select(cell))
+        return map_cell(self.warehouse, data.reader, self.year, ARMS[cell.arm], units, plan, outcome)
+
+    def _shared(self, outcome: CellOutcome, watch: float) -> dict[str, Any]:
+        """Give the columns that all rows of the cell share."""
+        settings, cell, data = evaluate_settings(self.warehouse), self.cell, self.opened.data
+        arm = ARMS[cell.arm]
+        fitted = [item.probe for item in outcome.folds if item.probe is not None]
+        return {
+            "run_id": self.fingerprint,
+            "code_rev": code_version(),
+            "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "question": TASKS[cell.task].question,
+            "task": cell.task,
+            "label_source": settings.label,
+            "label_year": self.warehouse.label(settings.label).years.get(self.year),
+            "label_rule": data.rule if data is not None else None,
+            "scheme": cell.scheme,
+            "split": "test",
+            "arm": cell.arm,
+            "arm_family": arm.family,
+            "source_product": _source_product(self.warehouse, arm),
+            "dims": outcome.folds[0].dims if outcome.folds else None,
+            "bytes_per_km2": _bytes_per_km2(self.warehouse, arm),
+            "uses_guide": arm.family == "guided",
+            "fitted_in_fold": True,
+            "probe": cell.probe,
+            "probe_params": fitted[0].n_parameters_ if fitted else None,
+            "hp": _describe_fits(fitted),
+            "budget_kind": cell.budget.kind,
+            "budget": cell.budget.amount,
+            "draw": 0,
+            "seed": settings.seed,
+            "purity_min": cell.purity_min,
+            "is_default": cell.is_default(settings.purity_min),
+            "seconds": time.perf_counter() - watch,
+            "status": "diagnostic" if diagnostic_note(settings, cell.scheme) else "ok",
+            "is_simulated": self.is_simulated,
+        }
 
 
-def _shared_columns(
-    warehouse: Warehouse, year: int, cell: Cell, data: TaskData | None, outcome: CellOutcome, seconds: float
-) -> dict[str, Any]:
-    settings = evaluate_settings(warehouse)
-    arm = ARMS[cell.arm]
-    product = {"patches": warehouse.patch_product, "pixels": warehouse.pixel_product}.get(arm.side)
-    label = warehouse.label(settings.label)
-    fitted = [item.probe for item in outcome.folds]
-    return {
-        "run_id": cell_key(warehouse, year, cell),
-        "code_rev": code_version(),
-        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "question": CLAIMS[cell.task].question,
-        "task": cell.task,
-        "label_source": settings.label,
-        "label_year": label.years.get(year),
-        "label_rule": data.rule if data is not None else None,
-        "scheme": cell.scheme,
-        "split": "test",
-        "arm": cell.arm,
-        "arm_family": arm.family,
-        "source_product": product.name if product is not None else None,
-        "dims": outcome.folds[0].dims if outcome.folds else None,
-        "bytes_per_km2": _bytes_per_km2(warehouse, arm),
-        "uses_guide": arm.family == "guided",
-        "fitted_in_fold": True,
-        "probe": arm.probe,
-        "probe_params": fitted[0].n_parameters_ if fitted else None,
-        "hp": json.dumps({"folds": [probe.hp_ for probe in fitted], "converged": all(p.converged_ for p in fitted)}),
-        "budget_kind": "percent",
-        "budget": 100.0,
-        "draw": 0,
-        "seed": settings.seed,
-        "purity_min": settings.purity_min if cell.task == "T1" else None,
-        "threshold_rule": "argmax",
-        "seconds": seconds,
-        "status": "diagnostic" if diagnostic_note(settings, cell.scheme) else "ok",
-        "is_simulated": data.is_simulated if data is not None else any_simulated(warehouse),
-    }
+def _describe_fits(fitted: Sequence[Any]) -> str | None:
+    """Spell the hyper-parameters in use, each distinct set once with its number of fits."""
+    if not fitted:
+        return None
+    counts = Counter(json.dumps(probe.hp_, sort_keys=True) for probe in fitted)
+    sets = [{**json.loads(text), "fits": count} for text, count in counts.most_common()]
+    return json.dumps({"fits": sets, "converged": sum(probe.converged_ for probe in fitted) / len(fitted)})
+
+
+def _source_product(warehouse: Warehouse, arm: Arm) -> str | None:
+    """Name the product, or the two, that an arm's features come from."""
+    patches, pixels = warehouse.patch_product, warehouse.pixel_product
+    read = {"patches": [patches], "pixels": [pixels], "both": [patches, pixels], "none": []}[arm.side]
+    return "+".join(product.name for product in read if product is not None) or None
 
 
 def _bytes_per_km2(warehouse: Warehouse, arm: Arm) -> float | None:
     """Give the bytes of the products that an arm reads: a guided arm needs both."""
     patches, pixels = warehouse.patch_product, warehouse.pixel_product
-    read = {"patches": [patches], "pixels": [pixels], "none": []}[arm.side]
+    read = {"patches": [patches], "pixels": [pixels], "both": [patches, pixels], "none": []}[arm.side]
     read += [pixels] if arm.family == "guided" else []
     return sum(product.bytes_per_km2 for product in read if product is not None) if read else None
-
-
-def _unit_rule(warehouse: Warehouse, task: Task) -> str:
-    """Say in words how the units of a task are chosen."""
-    settings = evaluate_settings(warehouse)
-    if task == "T1":
-        return f"majority, purity >= {settings.purity_min}, labelled share >= {MIN_LABELLED_SHARE}"
-    product = warehouse.pixel_product
-    if product is not None and product.layout == "pixel_table":
-        return "all pixels that the tables list"
-    return "uniform sample of pixels"
-
-
-def _share(rows: pa.Table, shared: dict[str, Any], schema: pa.Schema) -> pa.Table:
-    """Add shared columns to a table and put it into a declared schema."""
-    columns = []
-    for column in schema:
-        if column.name in rows.column_names:
-            columns.append(rows[column.name].cast(column.type))
-        else:
-            columns.append(pa.array([shared.get(column.name)] * rows.num_rows, column.type))
-    return pa.table(columns, schema=schema)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from transforms.evaluation import fill_columns
+from transforms.cell_rows import fill_columns
 from transforms.evidence_units import Units
 from transforms.fold_audit import AuditRow, audit_plan, audit_sizes
 from transforms.variogram import VariogramRange

@@ -17,14 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.alignment import match_keys
-from transforms.arms import ARMS
+from transforms.arms import ARMS, NATIVE_ARM
 from transforms.block_folds import DROPPED
 from transforms.block_sizing import BlockSizing, size_blocks
+from transforms.cell_rows import fill_columns
 from transforms.errors import TooFewUnitsError
-from transforms.evaluation import fill_columns
 from transforms.evidence_units import (
     FoldRules,
-    UnitKind,
     Units,
     folds_table,
     plan_from_table,
@@ -33,19 +32,18 @@ from transforms.evidence_units import (
     take_units,
 )
 from transforms.fold_plan import FoldPlan, Scheme
+from transforms.tasks import UnitKind
 from transforms.upsampling.operators import UPSAMPLERS
 from transforms.variogram import VariogramRange, class_indicators, empirical_variogram, first_component, fit_range
 from warehouse.errors import UnplannedSchemeError
 from warehouse.features import FeatureReader, FloatMatrix, LabelledUnits, read_labelled_units
 from warehouse.layout import PartitionKey
-from warehouse.store import Warehouse, any_simulated, evaluate_settings
+from warehouse.store import Warehouse, any_simulated, evaluate_settings, list_schemes
 
 #: Units that a variogram is measured on: 4.5 million pairs.
 VARIOGRAM_UNITS = 3000
 #: Schemes that keep a buffer; random and given folds have none.
 BUFFERED: frozenset[Scheme] = frozenset({"block", "longitude", "region", "transfer"})
-#: Native arm of each kind of unit.
-NATIVE_ARMS: dict[UnitKind, str] = {"patch": "native_patch", "pixel": "native_pixel"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def make_folds(warehouse: Warehouse, year: int) -> StoredFolds:
     ranges = {kind: _measure_ranges(warehouse, reader, year, item.units) for kind, item in labelled.items()}
     sizing = _size(warehouse, ranges)
     rules = FoldRules(sizing.edge_m, sizing.buffer_m, settings.n_folds, settings.seed)
-    found = plan_schemes([item.units for item in labelled.values()], settings.schemes, rules)
+    found = plan_schemes([item.units for item in labelled.values()], list_schemes(warehouse), rules)
     tables = [
         folds_table(labelled[kind].units, plan, settings.label, is_simulated=labelled[kind].is_simulated)
         for (kind, _), plan in found.plans.items()
@@ -124,7 +122,7 @@ def make_folds(warehouse: Warehouse, year: int) -> StoredFolds:
             "is_simulated": item.is_simulated or any_simulated(warehouse),
         }
         for kind, item in labelled.items()
-        for scheme in settings.schemes
+        for scheme in list_schemes(warehouse)
     ]
     specs = warehouse.specs
     return StoredFolds(
@@ -142,7 +140,7 @@ def native_features(warehouse: Warehouse, reader: FeatureReader, year: int, unit
     table = f"core_{product.name}__{'patches' if is_patch else 'pixels'}"
     if not warehouse.partitions(table, year=year):
         return None
-    return reader.stored(ARMS[NATIVE_ARMS[units.kind]], units)
+    return reader.stored(ARMS[NATIVE_ARM[units.kind]], units)
 
 
 @dataclass(frozen=True)

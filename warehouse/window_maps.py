@@ -21,12 +21,13 @@ from transforms.alignment import match_keys, take_or
 from transforms.arms import Arm
 from transforms.blocks import assign_blocks
 from transforms.evaluation import CellOutcome, FoldOutcome
-from transforms.evidence_units import UnitKind, Units, fold_of_blocks, take_units
+from transforms.evidence_units import Units, fold_of_blocks, take_units
 from transforms.folds import FoldPlan
 from transforms.pictures import fit_picture
 from transforms.places import PixelPlaces, project_each
 from transforms.probes.base import AffineProbe
 from transforms.shards import inside_bbox
+from transforms.tasks import UnitKind
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.operators import UPSAMPLERS, Upsampler
 from transforms.utm import utm_epsg
@@ -56,20 +57,20 @@ def map_cell(
     """Predict the places of the kept windows, each by the fold that holds its block out.
 
     Returns:
-        Rows of `out_probe__predictions` without the shared columns; None for controls, without windows, where folds
-        are not blocks, or where scores of the probe may not be interpolated.
+        Rows of `out_probe__predictions` without the shared columns, with the `block_id` of each; None for controls,
+        without windows, where folds are not blocks, or where scores of the probe may not be interpolated.
     """
     if plan.scheme != "block" or not warehouse.settings.keep.windows or arm.family == "control":
         return None
     if not all(isinstance(item.probe, AffineProbe) for item in outcome.folds):
         return None
-    if arm.task == "T1":
-        return _map_patches(warehouse, reader, arm, units, outcome)
+    if arm.unit == "patch":
+        return _map_patches(warehouse, reader, arm, units, plan, outcome)
     return _map_pixels(warehouse, reader, year, arm, plan, outcome)
 
 
 def _map_patches(
-    warehouse: Warehouse, reader: FeatureReader, arm: Arm, units: Units, outcome: CellOutcome
+    warehouse: Warehouse, reader: FeatureReader, arm: Arm, units: Units, plan: FoldPlan, outcome: CellOutcome
 ) -> pa.Table | None:
     """Take the held-out predictions of the patches whose centre lies in a window."""
     windows = np.full(len(units), "", dtype=object)
@@ -83,7 +84,8 @@ def _map_patches(
     features = reader.stored(arm, take_units(units, unit))
     picture = fit_picture(features)
     epsg = utm_epsg(units.lon[unit], units.lat[unit]).astype(np.int32)
-    places = _Places(units.unit_id[unit], windows[unit], epsg, *project_each(units.lon[unit], units.lat[unit], epsg))
+    x, y = project_each(units.lon[unit], units.lat[unit], epsg)
+    places = _Places(units.unit_id[unit], windows[unit], epsg, x, y, plan.block_id[unit])
     return places.rows(
         "patch",
         fold=np.concatenate([np.full(int(mine.sum()), item.fold) for item, mine in inside]),
@@ -110,7 +112,9 @@ def _map_pixels(
         pred[mine] = source.predict(item, mine)
     colors = source.draw(_most_common(outcome, folds))
     done = np.flatnonzero(pred >= 0)
-    shown = _Places(places.pixel_id[done], windows[done], places.epsg[done], places.x_m[done], places.y_m[done])
+    shown = _Places(
+        places.pixel_id[done], windows[done], places.epsg[done], places.x_m[done], places.y_m[done], blocks[done]
+    )
     truth = _truth_at(warehouse, year, places.pixel_id[done])
     return shown.rows("pixel", fold=folds[done], truth=truth, pred=pred[done], colors=colors[done])
 
@@ -199,6 +203,7 @@ def _predict_finite(item: FoldOutcome, vectors: FloatArray) -> npt.NDArray[np.in
     pred = np.full(len(vectors), -1, np.int16)
     usable = np.isfinite(vectors).all(axis=1)
     if usable.any():
+        assert item.probe is not None  # maps are of fitted probes
         pred[usable] = item.probe.predict(vectors[usable])
     return pred
 
@@ -222,6 +227,7 @@ class _Places:
     epsg: npt.NDArray[np.int32]
     x_m: Float64Array
     y_m: Float64Array
+    block_id: IntArray
 
     def rows(
         self,
@@ -238,6 +244,7 @@ class _Places:
                 "unit": pa.array([unit] * len(self.unit_id), pa.string()),
                 "unit_id": self.unit_id,
                 "fold": fold,
+                "block_id": self.block_id,
                 "window": pa.array(self.window.tolist(), pa.string()),
                 "epsg": pa.array(self.epsg, pa.int32()),
                 "x_m": self.x_m,

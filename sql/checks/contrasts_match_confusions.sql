@@ -5,6 +5,7 @@ with scores as (
     unpivot (
         select year, task, label_source, scheme, arm, macro_f1, mean_iou, overall_accuracy, balanced_accuracy
         from scores_from_confusions
+        where is_default
     )
     on macro_f1, mean_iou, overall_accuracy, balanced_accuracy
     into name metric value recomputed
@@ -14,7 +15,9 @@ select
     contrasts.arm_value, scores.recomputed
 from out_probe__contrasts as contrasts
 left join scores using (year, task, label_source, scheme, arm, metric)
-where contrasts.arm_value is not null
+where contrasts.is_default
+and contrasts.threshold_rule is null
+and contrasts.arm_value is not null
 and not isnan(contrasts.arm_value)
 and contrasts.metric in ('macro_f1', 'mean_iou', 'overall_accuracy', 'balanced_accuracy')
 and (scores.recomputed is null or abs(contrasts.arm_value - scores.recomputed) > 1e-9)

@@ -4,5 +4,6 @@
 select
     year, task, label_source, scheme, arm, block_id, truth, pred, sum(n)::bigint as n
 from out_probe__confusions
+where is_default and class_id is null
 group by year, task, label_source, scheme, arm, block_id, truth, pred
 order by year, task, label_source, scheme, arm, block_id, truth, pred

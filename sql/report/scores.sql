@@ -5,4 +5,5 @@ select
     year, task, label_source, scheme, arm, probe, macro_f1, mean_iou, overall_accuracy, balanced_accuracy,
     n_units, is_simulated
 from scores_from_confusions
+where is_default
 order by year, task, label_source, scheme, arm

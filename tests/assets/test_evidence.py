@@ -12,12 +12,19 @@ import pytest
 from sklearn.metrics import f1_score, jaccard_score
 
 from tests.conftest import TinyRun
-from transforms.arms import CLAIMS, Arm, Task, list_arms
-from transforms.evaluation import CellOutcome
+from transforms.arms import CLAIMS, Arm, list_arms
+from transforms.cells import Cell
+from transforms.errors import TooFewUnitsError
+from transforms.evaluation import Features, FitRule
+from transforms.fold_plan import FoldPlan
 from transforms.inference import decide_verdict
+from transforms.tasks import TASKS, Task
 from warehouse import study
+from warehouse.cell_files import CellFiles
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
+from warehouse.study_sections import GroupSettings, StudySettings
+from warehouse.task_data import TaskData
 
 #: (task, arm) -> block -> (truth, pred, n) of each non-zero count.
 Confusions = dict[tuple[str, str], dict[int, list[tuple[int, int, int]]]]
@@ -76,7 +83,9 @@ def listed_arms(run: TinyRun, task: Task) -> list[Arm]:
     """The arms of a task that the settings ask for."""
     settings = run.warehouse.settings
     pooling, upsampling = settings.pool.operators, settings.upsample.operators
-    return list_arms(task, has_patches=True, has_pixels=True, pooling=pooling, upsampling=upsampling)
+    unit = TASKS[task].unit
+    arms = list_arms(unit, has_patches=True, has_pixels=True, pooling=pooling, upsampling=upsampling)
+    return [arm for arm in arms if arm.is_default]
 
 
 def test_every_tested_unit_is_counted_once_for_every_arm(tiny_run: TinyRun, confusions: Confusions) -> None:
@@ -214,15 +223,16 @@ def copied(tiny_run: TinyRun, tmp_path: Path) -> Warehouse:
 
 def fail_arm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the cells of one arm fail, and the others hold what a majority probe says (quick)."""
-    run = study._run
+    open_features = TaskData.open
 
-    def run_or_fail(warehouse: Warehouse, cell: study.Cell, *arguments: Any) -> CellOutcome:
-        if cell.arm == name:
-            return CellOutcome((), "too few units: found 3, expected 10. Enlarge the area.")
-        quick = study.Cell(cell.task, cell.scheme, "patch_majority" if cell.task == "T1" else "pixel_majority")
-        return run(warehouse, quick, *arguments)
+    def open_or_fail(data: TaskData, cell: Cell, arm: Arm, plan: FoldPlan) -> Features:
+        if arm.name == name:
+            raise TooFewUnitsError("units", 3, 10, "Enlarge the area.")
+        return open_features(data, cell, arm, plan)
 
-    monkeypatch.setattr(study, "_run", run_or_fail)
+    monkeypatch.setattr(TaskData, "open", open_or_fail)
+    monkeypatch.setattr(study._CellRun, "_rule", lambda run: FitRule("majority", run.cell.budget))
+    monkeypatch.setattr(CellFiles, "is_done", lambda *_arguments: False)
 
 
 def test_a_failed_cell_is_a_row_with_its_reason(copied: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +240,7 @@ def test_a_failed_cell_is_a_row_with_its_reason(copied: Warehouse, monkeypatch: 
     study.run_study(copied, 2024, lambda _text: None)
     rows = [row for row in copied.read_cells("out_probe__metrics", 2024).to_pylist() if row["arm"] == "pooled_stats"]
     assert len(rows) == 1
-    assert rows[0]["status"].startswith("failed: too few units")
+    assert rows[0]["status"].startswith("failed: units: found 3")
     assert rows[0]["value"] is None
 
 
@@ -243,14 +253,45 @@ def test_a_cell_that_fails_now_leaves_nothing_of_its_last_success(
         assert "upsampled_bilinear" not in copied.read_cells(table, 2024)["arm"].to_pylist()
 
 
+def test_a_cell_without_its_seal_is_run_again_and_the_others_are_not(copied: Warehouse) -> None:
+    lines: list[str] = []
+    study.run_study(copied, 2024, lines.append)
+    assert len(lines) == len(study.list_cells(copied))
+    assert all(line.endswith("done before") for line in lines)
+    (stats,) = [cell for cell in study.list_cells(copied) if cell.arm == "pooled_stats"]
+    files = CellFiles(copied, 2024)
+    copied.cell("out_probe__metrics", 2024, files.slot(stats)).unlink()
+    lines.clear()
+    study.run_study(copied, 2024, lines.append)
+    assert [line.split("] ")[1].split(":")[0] for line in lines if not line.endswith("done before")] == [str(stats)]
+
+
 def test_cells_of_older_settings_are_removed(copied: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {path.name for path in (copied.root / "out_probe__metrics").rglob("cell-*.parquet")}
+    before = set(copied.read_cells("out_probe__metrics", 2024)["run_id"].to_pylist())
     evaluate = copied.settings.evaluate.model_copy(update={"c_grid": (0.01,), "tasks": ("T1",)})  # type: ignore[union-attr]
     changed = Warehouse(copied.settings.model_copy(update={"evaluate": evaluate}))
     fail_arm("none", monkeypatch)
     study.run_study(changed, 2024, lambda _text: None)
+    for table in ("out_probe__metrics", "out_probe__confusions"):
+        assert not set(copied.read_cells(table, 2024)["run_id"].to_pylist()) & before
     for table in ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions"):
-        after = {path.name for path in (copied.root / table).rglob("cell-*.parquet")}
-        assert not after & before
-        # T1 alone, and its two controls are not mapped
-        assert len(after) == (6 if table == "out_probe__predictions" else 8)
+        rows = copied.read_cells(table, 2024)
+        assert set(rows["task"].to_pylist()) == {"T1"}
+        # the two controls are not mapped
+        assert len(set(rows["arm"].to_pylist())) == (6 if table == "out_probe__predictions" else 8)
+
+
+def test_a_study_adds_cells_and_they_go_with_it(copied: Warehouse) -> None:
+    group = GroupSettings(tasks=("T1",), arms=("native_patch",), budgets=("10", "50%"), draws=2)
+    with_study = Warehouse(copied.settings.model_copy(update={"study": StudySettings(cells=(group,))}))
+    lines: list[str] = []
+    study.run_study(with_study, 2024, lines.append)
+    assert sum(not line.endswith("done before") for line in lines) == 2  # the default cells were there
+
+    def budgets() -> set[tuple[str, float]]:
+        rows = copied.read_cells("out_probe__metrics", 2024)
+        return set(zip(rows["budget_kind"].to_pylist(), rows["budget"].to_pylist(), strict=True))
+
+    assert budgets() == {("percent", 100.0), ("shots", 10.0), ("percent", 50.0)}
+    study.run_study(copied, 2024, lambda _text: None)
+    assert budgets() == {("percent", 100.0)}

@@ -14,6 +14,7 @@ from assets.bases import write_basis
 from assets.evidence import write_cells, write_contrasts, write_folds
 from assets.grid import plan_shards, write_spine
 from assets.labels import label_patches, label_pixels
+from assets.oracles import write_oracles
 from assets.patches import ingest_patches
 from assets.pixels import ingest_pixels
 from assets.pooled import pool_shard
@@ -21,6 +22,7 @@ from assets.release_index import observe_releases
 from assets.upsampled import upsample_shard
 from tests.conftest import TinyRun
 from tests.tiny import digest_rows, hidden_files
+from warehouse.cell_files import CellFiles
 from warehouse.layout import PartitionKey, partition_path
 from warehouse.reader import read_footer
 from warehouse.settings import load_settings
@@ -45,9 +47,17 @@ BODIES: dict[str, Callable[[Warehouse], object]] = {
     "out_patch__aef_pooled": lambda w: pool_shard(w, w.products["aef"], w.products["eg"], YEAR_SHARD),
     "out_pixel__eg_upsampled": lambda w: upsample_shard(w, w.products["eg"], w.products["aef"], YEAR_SHARD),
     "out_probe__folds": lambda w: write_folds(w, YEAR),
-    "out_probe__metrics": lambda w: write_cells(w, YEAR, lambda _text: None),
+    "out_probe__metrics": lambda w: _write_all_cells(w),
     "out_probe__contrasts": lambda w: write_contrasts(w, YEAR),
+    "out_probe__oracles": lambda w: write_oracles(w, YEAR),
 }
+
+
+def _write_all_cells(warehouse: Warehouse) -> None:
+    """Run the cells that are done as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CellFiles, "is_done", lambda *_arguments: False)
+        write_cells(warehouse, YEAR, lambda _text: None)
 
 
 class BrokenOffError(Exception):
@@ -65,7 +75,8 @@ def warehouse(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Wa
 
 def test_every_stored_table_is_recomputed_here(tiny_run: TinyRun) -> None:
     stored = {path.name for path in tiny_run.warehouse.root.iterdir() if path.is_dir()}
-    together = {"raw_aef__index", "out_probe__confusions", "out_probe__predictions"}  # with another one's body
+    # with another one's body
+    together = {"raw_aef__index", "out_probe__confusions", "out_probe__predictions", "out_probe__oracle_confusions"}
     assert stored == set(BODIES) | together
 
 

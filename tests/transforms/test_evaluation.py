@@ -1,29 +1,23 @@
 from __future__ import annotations
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pytest
-from sklearn.metrics import f1_score
+from dataclasses import replace
 
-from transforms.evaluation import (
-    CellOutcome,
-    FoldOutcome,
-    ProbeSettings,
-    StoredFeatures,
-    confusion_rows,
-    fill_columns,
-    metric_rows,
-    run_cell,
-    stack_confusions,
-)
-from transforms.folds import FoldPlan, fold_split
-from transforms.metrics import METRICS, confusion
+import numpy as np
+import pytest
+
+from transforms.budgets import Budget
+from transforms.evaluation import FitRule, ProbeSettings, StoredFeatures, run_cell
+from transforms.fold_plan import FoldPlan, fold_split
+from transforms.joined_features import JoinedFeatures, SelectedFeatures
 from transforms.probes.logistic import LogisticProbe
-from transforms.probes.majority import MajorityProbe
+from transforms.probes.registry import ProbeOptions
+from transforms.targets import Targets
+from transforms.tasks import RETRIEVAL_KS
 
 NAMES = ("water", "trees", "crops")
-SETTINGS = ProbeSettings(c_grid=(1.0,), max_train_units=1000, seed=3)
+ALL = Budget("percent", 100.0)
+SETTINGS = ProbeSettings(ProbeOptions(c_grid=(1.0,)), max_train_units=1000, seed=3)
+LOGISTIC, MAJORITY = FitRule("logistic", ALL), FitRule("majority", ALL)
 
 
 def make_plan(n: int = 240, n_folds: int = 4, *, buffer: np.ndarray | None = None) -> FoldPlan:
@@ -32,160 +26,181 @@ def make_plan(n: int = 240, n_folds: int = 4, *, buffer: np.ndarray | None = Non
     return FoldPlan("block", block, (block % n_folds).astype(np.int8), None, in_buffer)
 
 
-def make_data(n: int = 240, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def make_data(n: int = 240, seed: int = 0) -> tuple[np.ndarray, Targets]:
     """Three classes that a linear probe can tell apart, but not without error."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, n).astype(np.int16)
     features = rng.normal(size=(n, 4)) + 1.5 * np.eye(4)[labels]
-    return features.astype(np.float32), labels
-
-
-def hand_made() -> tuple[CellOutcome, np.ndarray, FoldPlan]:
-    """Six units in three blocks and two folds; one is wrong, one is dropped."""
-    labels = np.array([0, 1, 1, 2, 0, 2], np.int16)
-    plan = FoldPlan(
-        "block", np.array([9, 9, 4, 4, 7, 7]), np.array([0, 0, 1, 1, 1, -1], np.int8), None, np.zeros((6, 2), bool)
-    )
-    probe = MajorityProbe(3)
-    pred = [np.array([0, 1], np.int16), np.array([1, 0, 0], np.int16)]
-    folds = [
-        FoldOutcome(f, np.flatnonzero(plan.fold == f), pred[f], np.eye(3, dtype=np.float32)[pred[f]], 3, probe)
-        for f in (0, 1)
-    ]
-    return CellOutcome(tuple(folds), ""), labels, plan
+    return features.astype(np.float32), Targets("class", labels, NAMES)
 
 
 def test_every_unit_is_tested_once_by_a_probe_that_did_not_see_its_fold() -> None:
-    features, labels = make_data()
+    features, targets = make_data()
     plan = make_plan()
-    outcome = run_cell(StoredFeatures(features), labels, plan, "logistic", 3, SETTINGS)
+    outcome = run_cell(StoredFeatures(features), targets, plan, LOGISTIC, SETTINGS)
     assert outcome.problem == ""
     assert [item.fold for item in outcome.folds] == [0, 1, 2, 3]
     np.testing.assert_array_equal(np.sort(np.concatenate([item.test for item in outcome.folds])), np.arange(240))
     for item in outcome.folds:
         train, test = fold_split(plan, item.fold)
         np.testing.assert_array_equal(item.test, test)
-        probe = LogisticProbe(3, c_grid=(1.0,), seed=3).fit(features[train], labels[train], groups=plan.block_id[train])
+        probe = LogisticProbe(3, c_grid=(1.0,), seed=3).fit(features[train], targets.values[train])
         np.testing.assert_allclose(item.proba, probe.predict_proba(features[test]), atol=1e-5)
         np.testing.assert_array_equal(item.pred, item.proba.argmax(axis=1))
         assert item.n_train == len(train)
-    accuracy = np.mean([(labels[item.test] == item.pred).mean() for item in outcome.folds])
+    accuracy = np.mean([(targets.values[item.test] == item.pred).mean() for item in outcome.folds])
     assert 0.6 < accuracy < 0.95
 
 
 def test_units_in_the_buffer_are_not_trained_on() -> None:
-    features, labels = make_data()
+    features, targets = make_data()
     buffer = np.zeros((240, 4), bool)
     buffer[:200, 0] = True
-    outcome = run_cell(StoredFeatures(features), labels, make_plan(buffer=buffer), "majority", 3, SETTINGS)
+    outcome = run_cell(StoredFeatures(features), targets, make_plan(buffer=buffer), MAJORITY, SETTINGS)
     assert [item.n_train for item in outcome.folds] == [30, 180, 180, 180]
 
 
 def test_large_folds_are_drawn_the_same_for_every_arm() -> None:
-    features, labels = make_data()
-    few = ProbeSettings((1.0,), 40, 3)
-    first = run_cell(StoredFeatures(features), labels, make_plan(), "logistic", 3, few)
-    again = run_cell(StoredFeatures(features.copy()), labels, make_plan(), "logistic", 3, few)
-    other_seed = run_cell(StoredFeatures(features), labels, make_plan(), "logistic", 3, ProbeSettings((1.0,), 40, 4))
+    features, targets = make_data()
+    few = replace(SETTINGS, max_train_units=40)
+    first = run_cell(StoredFeatures(features), targets, make_plan(), LOGISTIC, few)
+    again = run_cell(StoredFeatures(features.copy()), targets, make_plan(), LOGISTIC, few)
+    other_seed = run_cell(StoredFeatures(features), targets, make_plan(), LOGISTIC, replace(few, seed=4))
     assert [item.n_train for item in first.folds] == [40] * 4
     for one, two in zip(first.folds, again.folds, strict=True):
         np.testing.assert_array_equal(one.proba, two.proba)
     assert any((a.proba != b.proba).any() for a, b in zip(first.folds, other_seed.folds, strict=True))
 
 
-def test_the_draw_is_of_training_units_alone() -> None:
+@pytest.mark.parametrize(("budget", "draws"), [(ALL, 1), (Budget("shots", 5.0), 3), (Budget("percent", 50.0), 2)])
+def test_the_draw_is_of_training_units_alone(budget: Budget, draws: int) -> None:
     # label = fold: a draw that held test units would know their class
     plan = make_plan(n_folds=3)
-    labels = plan.fold.astype(np.int16)
-    outcome = run_cell(
-        StoredFeatures(np.zeros((240, 1), np.float32)), labels, plan, "majority", 3, ProbeSettings((1.0,), 20, 0)
-    )
+    targets = Targets("class", plan.fold.astype(np.int16), NAMES)
+    features = StoredFeatures(np.zeros((240, 1), np.float32))
+    few = replace(SETTINGS, max_train_units=40, seed=0)
+    outcome = run_cell(features, targets, plan, FitRule("majority", budget, n_draws=draws), few)
+    assert len(outcome.folds) == 3 * draws
     for item in outcome.folds:
         assert (item.proba[:, item.fold] == 0).all()
 
 
+def test_draws_and_seeds_are_told_apart() -> None:
+    features, targets = make_data()
+    rule = FitRule("logistic", Budget("shots", 3.0), n_draws=4)
+    outcome = run_cell(StoredFeatures(features), targets, make_plan(), rule, SETTINGS)
+    assert outcome.repeats() == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert {item.n_train for item in outcome.folds} == {9}
+    one, two = (outcome.select(draw, 3) for draw in (0, 1))
+    assert [item.fold for item in one.folds] == [item.fold for item in two.folds] == [0, 1, 2, 3]
+    assert any((a.proba != b.proba).any() for a, b in zip(one.folds, two.folds, strict=True))
+
+
+def test_threads_do_not_change_the_outcome() -> None:
+    features, targets = make_data()
+    rule = FitRule("logistic", Budget("percent", 25.0), n_draws=3)
+    alone = run_cell(StoredFeatures(features), targets, make_plan(), rule, SETTINGS)
+    together = run_cell(StoredFeatures(features), targets, make_plan(), rule, replace(SETTINGS, threads=2))
+    for one, two in zip(alone.folds, together.folds, strict=True):
+        assert (one.fold, one.draw) == (two.fold, two.draw)
+        np.testing.assert_array_equal(one.proba, two.proba)
+
+
 def test_a_fold_that_cannot_be_run_fails_the_cell_with_its_reason() -> None:
-    features, labels = make_data()
+    features, targets = make_data()
     buffer = np.zeros((240, 4), bool)
     buffer[:, 2] = True
-    outcome = run_cell(StoredFeatures(features), labels, make_plan(buffer=buffer), "majority", 3, SETTINGS)
+    outcome = run_cell(StoredFeatures(features), targets, make_plan(buffer=buffer), MAJORITY, SETTINGS)
     assert outcome.folds == ()
     assert "block fold 2" in outcome.problem
     assert "0 to train on" in outcome.problem
 
 
-def test_metrics_are_given_per_fold_and_once_for_the_sum() -> None:
-    outcome, labels, plan = hand_made()
-    rows = metric_rows(outcome, labels, plan, NAMES)
-    tested = np.concatenate([item.test for item in outcome.folds])
-    total = confusion(labels[tested], np.concatenate([item.pred for item in outcome.folds]), 3)
-    summed = {row["metric"]: row for row in rows if row["fold"] is None and row["averaging"] != "none"}
-    macro = {name for name, row in summed.items() if row["averaging"] == "macro"}
-    assert macro == {"macro_f1", "balanced_accuracy", "mean_iou"}
-    assert set(summed) == set(METRICS)
-    for name, score in METRICS.items():
-        assert summed[name]["value"] == pytest.approx(float(score(total)), nan_ok=True)
-    assert summed["overall_accuracy"]["value"] == pytest.approx(4 / 5)  # the dropped unit does not count
-    assert (summed["overall_accuracy"]["n_units"], summed["overall_accuracy"]["n_blocks"]) == (5, 3)
-    for fold, accuracy, n_units, n_blocks in ((0, 1.0, 2, 1), (1, 2 / 3, 3, 2)):
-        here = {row["metric"]: row for row in rows if row["fold"] == fold}
-        assert set(here) == {*METRICS, "log_loss", "ece"}
-        assert here["overall_accuracy"]["value"] == pytest.approx(accuracy)
-        assert (here["overall_accuracy"]["n_units"], here["overall_accuracy"]["n_blocks"]) == (n_units, n_blocks)
+def test_permuted_labels_score_like_the_prior() -> None:
+    features, targets = make_data(600)
+    rule = FitRule("logistic", ALL, treatment="permuted_labels")
+    outcome = run_cell(StoredFeatures(features), targets, make_plan(600), rule, SETTINGS)
+    truth = np.concatenate([targets.values[item.test] for item in outcome.folds])
+    pred = np.concatenate([item.pred for item in outcome.folds])
+    assert abs((truth == pred).mean() - 1 / 3) < 0.12
 
 
-def test_metrics_per_class() -> None:
-    outcome, labels, plan = hand_made()
-    rows = [row for row in metric_rows(outcome, labels, plan, NAMES) if row["averaging"] == "none"]
-    truth = np.array([0, 1, 1, 2, 0])
-    pred = np.array([0, 1, 1, 0, 0])
-    f1 = [row for row in rows if row["metric"] == "f1"]
-    assert [row["class_name"] for row in f1] == list(NAMES)
-    assert [row["class_id"] for row in f1] == [0, 1, 2]
-    assert [row["support"] for row in f1] == [2, 2, 1]
-    np.testing.assert_allclose([row["value"] for row in f1], f1_score(truth, pred, average=None))
-    iou = [row["value"] for row in rows if row["metric"] == "iou"]
-    np.testing.assert_allclose(iou, [2 / 3, 1, 0])
+def test_late_averages_are_means_of_two_probes() -> None:
+    features, targets = make_data()
+    other = np.random.default_rng(5).normal(size=(240, 3)).astype(np.float32)
+    joined = JoinedFeatures((StoredFeatures(features), StoredFeatures(other)))
+    rule = FitRule("logistic", ALL, treatment="late_average")
+    averaged = run_cell(joined, targets, make_plan(), rule, SETTINGS)
+    single = [run_cell(StoredFeatures(X), targets, make_plan(), LOGISTIC, SETTINGS) for X in (features, other)]
+    for item, one, two in zip(averaged.folds, single[0].folds, single[1].folds, strict=True):
+        np.testing.assert_allclose(item.proba, (one.proba + two.proba) / 2, atol=1e-6)
 
 
-def test_confusions_are_counted_per_fold_and_block() -> None:
-    outcome, labels, plan = hand_made()
-    table = confusion_rows(outcome, labels, plan, 3)
-    rows = sorted(tuple(row.values()) for row in table.to_pylist())
-    assert table.column_names == ["fold", "block_id", "truth", "pred", "n"]
-    assert rows == [(0, 9, 0, 0, 1), (0, 9, 1, 1, 1), (1, 4, 1, 1, 1), (1, 4, 2, 0, 1), (1, 7, 0, 0, 1)]
-    assert table.schema.field("truth").type == pa.int16()
+def test_joined_features_stand_side_by_side() -> None:
+    features, _ = make_data()
+    found = JoinedFeatures((StoredFeatures(features), StoredFeatures(-features[:, :2]))).of_fold(
+        0, np.array([3, 1]), np.array([7])
+    )
+    np.testing.assert_array_equal(found.train, np.hstack([features[[3, 1]], -features[[3, 1], :2]]))
+    assert (found.test.shape, found.split_at) == ((1, 6), 4)
 
 
-def test_confusions_sum_to_the_tested_units() -> None:
-    features, labels = make_data()
-    outcome = run_cell(StoredFeatures(features), labels, make_plan(), "logistic", 3, SETTINGS)
-    table = confusion_rows(outcome, labels, make_plan(), 3)
-    assert sum(table["n"].to_pylist()) == 240
-    assert min(table["n"].to_pylist()) > 0
-    per_class = np.bincount(labels, minlength=3)
-    for c in range(3):
-        assert sum(table.filter(pc.equal(table["truth"], c))["n"].to_pylist()) == per_class[c]
+def test_selected_features_are_those_of_the_chosen_units() -> None:
+    features, _ = make_data()
+    chosen = np.array([10, 20, 30, 40])
+    found = SelectedFeatures(StoredFeatures(features), chosen).of_fold(0, np.array([0, 2]), np.array([3]))
+    np.testing.assert_array_equal(found.train, features[[10, 30]])
+    np.testing.assert_array_equal(found.test, features[[40]])
 
 
-def test_a_cell_without_folds_has_no_confusions() -> None:
-    table = confusion_rows(CellOutcome((), "why"), np.empty(0, np.int16), make_plan(), 3)
-    assert table.num_rows == 0
-    assert table.schema.field("pred").type == pa.int16()
+def test_several_labels_are_predicted_at_fixed_and_at_tuned_thresholds() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(600, 4)).astype(np.float32)
+    # a rare label: at 0.5 hardly ever predicted
+    labels = np.stack([features[:, 0] > 0, features[:, 1] + rng.normal(0, 1.5, 600) > 2.2], axis=1)
+    outcome = run_cell(
+        StoredFeatures(features), Targets("multilabel", labels, NAMES[:2]), make_plan(600), LOGISTIC, SETTINGS
+    )
+    assert outcome.problem == ""
+    fixed, tuned = (np.concatenate([getattr(item, name) for item in outcome.folds]) for name in ("pred", "tuned"))
+    truth = np.concatenate([labels[item.test] for item in outcome.folds])
+    assert (fixed[:, 0] == truth[:, 0]).mean() > 0.9
+    hit = [(pred[:, 1] & truth[:, 1]).sum() / truth[:, 1].sum() for pred in (fixed, tuned)]
+    assert hit[1] > hit[0] + 0.1  # 0.5 hides recall
 
 
-def test_paired_confusions_stand_on_the_same_blocks() -> None:
-    columns = ("block_id", "truth", "pred", "n")
-    arm = pa.table(dict(zip(columns, ([30, 10, 30], [0, 1, 0], [1, 1, 1], [2, 5, 4]), strict=True)))
-    reference = pa.table(dict(zip(columns, ([20, 30], [1, 0], [0, 0], [7, 6]), strict=True)))
-    left, right = stack_confusions(arm, reference, 2)
-    assert left.tolist() == [[[0, 0], [0, 5]], [[0, 0], [0, 0]], [[0, 6], [0, 0]]]  # blocks 10, 20, 30; folds summed
-    assert right.tolist() == [[[0, 0], [0, 0]], [[0, 0], [7, 0]], [[6, 0], [0, 0]]]
+def test_thresholds_are_not_tuned_on_fewer_than_four_blocks() -> None:
+    features, targets = make_data()
+    plan = replace(make_plan(n_folds=2), block_id=np.arange(240) % 2)
+    plan = replace(plan, fold=plan.block_id.astype(np.int8))
+    labels = np.eye(3, dtype=bool)[targets.values]
+    outcome = run_cell(StoredFeatures(features), Targets("multilabel", labels, NAMES), plan, LOGISTIC, SETTINGS)
+    assert [item.tuned for item in outcome.folds] == [None, None]
 
 
-def test_columns_are_filled_from_rows_then_shared_values_then_null() -> None:
-    schema = pa.schema([("a", pa.int64()), ("b", pa.string()), ("c", pa.float64())])
-    table = fill_columns([{"a": 1, "b": "own"}, {"a": None}], {"b": "shared", "a": 9}, schema)
-    assert table.schema == schema
-    assert table.to_pylist() == [{"a": 1, "b": "own", "c": None}, {"a": None, "b": "shared", "c": None}]
-    assert fill_columns([], {"b": "x"}, schema).num_rows == 0
+def test_fractions_are_predicted_as_shares() -> None:
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(240, 4)).astype(np.float32)
+    shares = np.exp(2 * features[:, :3])
+    shares = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    rule = FitRule("ridge", ALL)
+    outcome = run_cell(StoredFeatures(features), Targets("fractions", shares, NAMES), make_plan(), rule, SETTINGS)
+    for item in outcome.folds:
+        np.testing.assert_allclose(item.pred.sum(axis=1), 1, atol=1e-5)
+        assert item.pred.min() >= 0
+        error = np.abs(item.pred - shares[item.test]).mean()
+        assert error < np.abs(shares[item.test] - shares.mean(axis=0)).mean() / 2
+
+
+def test_rankings_look_at_training_units_alone() -> None:
+    features, targets = make_data()
+    plan = make_plan(n_folds=3)
+    by_fold = Targets("relevance", plan.fold.astype(np.int16), NAMES)
+    outcome = run_cell(StoredFeatures(features), by_fold, plan, FitRule("cosine", ALL), SETTINGS)
+    for item in outcome.folds:
+        assert item.pred.shape == (len(item.test), len(RETRIEVAL_KS))
+        assert (item.pred == 0).all()  # every relevant unit is in the fold that is tested
+    ranked = run_cell(
+        StoredFeatures(features), Targets("relevance", targets.values, NAMES), plan, FitRule("cosine", ALL), SETTINGS
+    )
+    assert np.concatenate([item.pred for item in ranked.folds])[:, 0].mean() > 0.5

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from transforms.budgets import Budget
 from transforms.errors import TooFewUnitsError
-from transforms.evaluation import ProbeSettings, run_cell
+from transforms.evaluation import FitRule, ProbeSettings, run_cell
 from transforms.fold_features import PatchGround, UpsampledInFold
 from transforms.folds import FoldPlan
+from transforms.probes.registry import ProbeOptions
+from transforms.targets import Targets
 from transforms.upsampling.operators import UPSAMPLERS
 from transforms.upsampling.rows import grid_rows
 from transforms.upsampling.training import TrainingData
@@ -73,7 +76,9 @@ def test_training_data_are_those_of_the_fold(features: UpsampledInFold) -> None:
 def test_a_cell_fits_one_operator_per_fold_and_keeps_it_for_maps(features: UpsampledInFold) -> None:
     block = np.arange(40) // 4
     plan = FoldPlan("block", block, (block % 2).astype(np.int8), None, np.zeros((40, 2), bool))
-    outcome = run_cell(features, features.labels, plan, "logistic", 2, ProbeSettings((1.0,), 100, 0, threads=2))
+    settings = ProbeSettings(ProbeOptions(c_grid=(1.0,)), 100, 0, threads=2)
+    targets = Targets("class", features.labels, ("one", "two"))
+    outcome = run_cell(features, targets, plan, FitRule("logistic", Budget("percent", 100.0)), settings)
     assert outcome.problem == ""
     assert len(Spy.seen) == 2
     assert [item.dims for item in outcome.folds] == [2, 2]

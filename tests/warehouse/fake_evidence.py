@@ -11,8 +11,9 @@ from scipy.ndimage import gaussian_filter
 
 from tests.warehouse.fake_rows import CLASSES, SHARDS, YEAR, demo_specs, random_rows, write_rows
 from transforms.arms import ARMS, CLAIMS
-from transforms.evaluation import fill_columns
+from transforms.cell_rows import fill_columns
 from transforms.inference import contrast_arms
+from transforms.tasks import TASKS
 from warehouse.settings import Settings
 
 ACCURACY = {
@@ -148,7 +149,7 @@ def _draw_confusions(
     k = len(CLASSES)
     truth = rng.integers(3, 30, (n_blocks, k))
     counts = {}
-    for arm in (a for a in ARMS.values() if a.task == task and a.name in accuracy):
+    for arm in (a for a in ARMS.values() if a.unit == TASKS[task].unit and a.name in accuracy):
         share = np.clip(accuracy[arm.name] + rng.normal(0, 0.04, n_blocks), 0.02, 0.98)
         confusions = np.zeros((n_blocks, k, k), int)
         for block in range(n_blocks):
@@ -165,7 +166,8 @@ def _write_cells(
 ) -> None:
     for arm, confusions in counts.items():
         block, truth, pred = np.nonzero(confusions)
-        keys = {**shared, "arm": arm, "probe": ARMS[arm].probe, "run_id": "run-1", "draw": 0, "seed": 0}
+        keys = {**shared, "arm": arm, "probe": ARMS[arm].probe or "logistic", "run_id": "run-1", "draw": 0, "seed": 0}
+        keys |= {"budget_kind": "percent", "budget": 100.0, "is_default": True}
         rows = [
             {"block_id": int(b) * 7, "truth": int(t), "pred": int(p), "n": int(confusions[b, t, p]), "fold": int(b) % 5}
             for b, t, p in zip(block, truth, pred, strict=True)
@@ -198,6 +200,9 @@ def _contrast_row(counts: dict[str, np.ndarray], task: str, arm: str, status: st
         "arm": arm,
         "reference": claim.reference,
         "probe": "logistic",
+        "budget_kind": "percent",
+        "budget": 100.0,
+        "is_default": True,
         "p_holm": found.p,
         "margin": claim.margin,
         "verdict": found.verdict,

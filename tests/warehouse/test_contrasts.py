@@ -9,9 +9,9 @@ import pytest
 
 from tests.warehouse.fake_evidence import make_settings
 from tests.warehouse.fake_tables import PROVENANCE, declared_rows
-from transforms.arms import ARMS, CLAIMS
+from transforms.arms import ARMS, CLAIMS, NATIVE_ARM
+from transforms.cell_rows import fill_columns
 from transforms.errors import ShapeError
-from transforms.evaluation import fill_columns
 from transforms.inference import contrast_arms, holm
 from transforms.metrics import mean_iou, overall_accuracy
 from warehouse.contrasts import answering_scheme, diagnostic_note, make_contrasts
@@ -57,17 +57,22 @@ def spread(mean: float, n_blocks: int, seed: int) -> np.ndarray:
     return with_right(right.astype(int).tolist())
 
 
-def store(warehouse: Warehouse, arm: str, counts: np.ndarray, *, scheme: str = "block", year: int = YEAR) -> None:
+def store(
+    warehouse: Warehouse, arm: str, counts: np.ndarray, *, scheme: str = "block", year: int = YEAR, **other: Any
+) -> None:
     """Store the confusions of one cell, over five folds."""
     block, truth, pred = np.nonzero(counts)
     rows = [
         {"block_id": int(b) * 13, "fold": int(b) % 5, "truth": int(t), "pred": int(p), "n": int(counts[b, t, p])}
         for b, t, p in zip(block, truth, pred, strict=True)
     ]
-    shared = {"task": ARMS[arm].task, "scheme": scheme, "arm": arm, "label_source": "cover", "is_simulated": False}
+    shared = {"task": "T1" if ARMS[arm].unit == "patch" else "T5", "scheme": scheme, "arm": arm}
+    shared |= {"label_source": "cover", "is_simulated": False, "probe": ARMS[arm].probe or "logistic"}
+    shared |= {"budget_kind": "percent", "budget": 100.0, "is_default": True, "purity_min": None} | other
     spec = warehouse.specs["out_probe__confusions"]
     table = fill_columns(rows, shared, spec.schema)
-    warehouse.write_cell(spec.name, year, f"{scheme}-{arm}", table, PROVENANCE)
+    cell = "-".join(str(shared[name]) for name in ("scheme", "arm", "probe", "budget", "purity_min"))
+    warehouse.write_cell(spec.name, year, cell, table, PROVENANCE)
 
 
 def find(table: pa.Table, arm: str, metric: str, scheme: str = "block") -> dict[str, Any]:
@@ -242,8 +247,8 @@ def test_every_arm_is_compared_with_its_native(open_warehouse) -> None:
     assert {(row["arm"], row["metric"]) for row in rows} == {
         (arm.name, metric)
         for arm in ARMS.values()
-        if arm.name != CLAIMS[arm.task].reference
-        for metric in (CLAIMS[arm.task].metric, "overall_accuracy")
+        if arm.name != NATIVE_ARM[arm.unit]
+        for metric in ({"patch": "macro_f1", "pixel": "mean_iou"}[arm.unit], "overall_accuracy")
     }
     assert all(row["reference"] == CLAIMS[row["task"]].reference for row in rows)
     assert {row["probe"] for row in rows if row["arm"].endswith("majority")} == {"majority"}
@@ -262,3 +267,100 @@ def test_making_them_again_gives_the_same(open_warehouse) -> None:
     store(warehouse, "native_patch", spread(14, 40, 1))
     store(warehouse, "pooled_stats", spread(13, 40, 2))
     assert make_contrasts(warehouse, YEAR).equals(make_contrasts(warehouse, YEAR))
+
+
+def store_sums(warehouse: Warehouse, task: str, arm: str, rows: list[dict[str, Any]]) -> None:
+    shared = {"task": task, "scheme": "block", "arm": arm, "probe": "ridge", "label_source": "cover"}
+    shared |= {"budget_kind": "percent", "budget": 100.0, "is_default": True, "is_simulated": False}
+    spec = warehouse.specs["out_probe__sums"]
+    warehouse.write_cell(spec.name, YEAR, f"{task}-{arm}", fill_columns(rows, shared, spec.schema), PROVENANCE)
+
+
+def test_cells_are_paired_with_the_native_under_the_same_probe_budget_and_purity(open_warehouse) -> None:
+    warehouse = open_warehouse(tasks=["T1"])
+    store(warehouse, "native_patch", with_right([16, 12, 10]))
+    store(warehouse, "pooled_stats", with_right([18, 12, 4]))
+    other = {"is_default": False, "probe": "knn_5"}
+    store(warehouse, "native_patch", with_right([5, 5, 5]), **other)
+    store(warehouse, "pooled_stats", with_right([6, 6, 6]), **other)
+    store(warehouse, "pooled_mean", with_right([6, 6, 6]), is_default=False, budget=25.0)  # has no native
+    store(warehouse, "patch_majority", with_right([2, 2, 2]))
+    rows = [row for row in make_contrasts(warehouse, YEAR).to_pylist() if row["metric"] == "overall_accuracy"]
+    found = {(row["arm"], row["probe"]): (row["arm_value"], row["reference_value"]) for row in rows}
+    assert found == {
+        ("pooled_stats", "logistic"): (pytest.approx(34 / 60), pytest.approx(38 / 60)),
+        ("pooled_stats", "knn_5"): (pytest.approx(18 / 60), pytest.approx(15 / 60)),
+        ("patch_majority", "majority"): (pytest.approx(6 / 60), pytest.approx(38 / 60)),
+    }
+
+
+def test_only_the_default_cell_of_a_claim_is_primary(open_warehouse) -> None:
+    warehouse = open_warehouse(tasks=["T1"])
+    for seed, arm in enumerate(("native_patch", "pooled_stats")):
+        store(warehouse, arm, spread(12, 25, seed))
+        for purity in (0.0, 0.75):
+            store(warehouse, arm, spread(12, 25, seed), purity_min=purity, is_default=False)
+    rows = make_contrasts(warehouse, YEAR).to_pylist()
+    assert [row["purity_min"] for row in rows if row["is_primary"]] == [None]
+    assert {row["purity_min"] for row in rows} == {None, 0.0, 0.75}
+
+
+def test_draws_are_summed_before_arms_are_compared(open_warehouse) -> None:
+    warehouse = open_warehouse(tasks=["T1"])
+    for arm, right in (("native_patch", (10, 20)), ("pooled_stats", (12, 14))):
+        counts = sum(with_right([n, n, n]) for n in right)
+        store(warehouse, arm, counts)
+    row = find(make_contrasts(warehouse, YEAR), "pooled_stats", "overall_accuracy")
+    assert (row["arm_value"], row["reference_value"]) == (pytest.approx(26 / 40), pytest.approx(30 / 40))
+
+
+def test_labels_are_compared_at_both_threshold_rules(open_warehouse) -> None:
+    warehouse = open_warehouse(tasks=["T2"])
+    spec = warehouse.specs["out_probe__confusions"]
+    for arm, hits in (("native_patch", 6), ("pooled_stats", 8)):
+        rows = [
+            {"block_id": block, "fold": 0, "class_id": label, "threshold_rule": rule, "truth": t, "pred": p, "n": n}
+            for block in range(4)
+            for label in range(K)
+            for rule in ("0.5", "tuned")
+            for t, p, n in ((1, 1, hits), (1, 0, 10 - hits), (0, 0, 20), (0, 1, 3 if rule == "tuned" else 0))
+            if n
+        ]
+        shared = {"task": "T2", "scheme": "block", "arm": arm, "probe": "logistic", "label_source": "cover"}
+        shared |= {"budget_kind": "percent", "budget": 100.0, "is_default": True, "is_simulated": False}
+        warehouse.write_cell(spec.name, YEAR, f"T2-{arm}", fill_columns(rows, shared, spec.schema), PROVENANCE)
+    rows = make_contrasts(warehouse, YEAR).to_pylist()
+    found = {(row["metric"], row["threshold_rule"]): row["arm_value"] for row in rows}
+    assert found["macro_f1", "0.5"] == pytest.approx(2 * 8 / (10 + 8))
+    assert found["macro_f1", "tuned"] == pytest.approx(2 * 8 / (10 + 11))
+    assert found["hamming_loss", "0.5"] == pytest.approx(2 / 30)
+    # a lower loss is a gain: all blocks agree on it
+    (loss,) = [row for row in rows if row["metric"] == "hamming_loss"]
+    assert loss["delta"] == pytest.approx(-2 / 30)
+    assert loss["block_wins"] == 4
+    assert not any(row["is_primary"] for row in rows)
+
+
+def test_numbers_and_rankings_are_compared_by_their_sums(open_warehouse) -> None:
+    warehouse = open_warehouse(tasks=["T3", "T4"])
+    for arm, error in (("native_patch", 2.0), ("pooled_stats", 1.0)):
+        numbers = [
+            {"block_id": block, "fold": 0, "class_id": output, "n": 10, "sum_truth": 5.0 + block,
+             "sum_truth_squared": 20.0, "sum_abs_error": error, "sum_squared_error": error, "sum_error": 0.0}
+            for block in range(3)
+            for output in range(K)
+        ]  # fmt: skip
+        store_sums(warehouse, "T3", arm, numbers)
+        ranks = [
+            {"block_id": block, "fold": 0, "k": k, "n": 10, "sum_precision": 10 / error / (1 + k / 10)}
+            for block in range(3)
+            for k in (10, 50, 250)
+        ]
+        store_sums(warehouse, "T4", arm, ranks)
+    rows = make_contrasts(warehouse, YEAR).to_pylist()
+    (mae,) = [row for row in rows if row["metric"] == "mae"]
+    assert (mae["arm_value"], mae["delta"]) == (pytest.approx(0.1), pytest.approx(-0.1))
+    (r2,) = [row for row in rows if row["metric"] == "r2"]
+    assert r2["arm_value"] == pytest.approx(1 - 3.0 / (60 - 18**2 / 30))
+    precision = {row["k"]: row["arm_value"] for row in rows if row["metric"] == "precision_at_k"}
+    assert precision == {k: pytest.approx(1 / (1 + k / 10)) for k in (10, 50, 250)}

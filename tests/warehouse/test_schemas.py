@@ -86,11 +86,11 @@ def test_the_tables_of_a_warehouse() -> None:
         "core_grid__shards", "core_grid__patches", "raw_aef__index", "raw_eg__index", "core_aef__pixels",
         "core_eg__patches", "core_label_cover__pixels", "core_label_cover__patches", "out_patch__aef_pooled",
         "out_patch__eg_basis", "out_pixel__eg_upsampled", "out_probe__folds", "out_probe__metrics",
-        "out_probe__confusions", "out_probe__predictions", "out_probe__contrasts", "out_probe__oracles",
-        "out_probe__oracle_confusions", "out_probe__fold_rules", "out_probe__fold_audit",
+        "out_probe__confusions", "out_probe__sums", "out_probe__predictions", "out_probe__contrasts",
+        "out_probe__oracles", "out_probe__oracle_confusions", "out_probe__fold_rules", "out_probe__fold_audit",
     }  # fmt: skip
     assert {name for name, spec in SPECS.items() if spec.is_cells} == {
-        "out_probe__metrics", "out_probe__confusions", "out_probe__predictions",
+        "out_probe__metrics", "out_probe__confusions", "out_probe__sums", "out_probe__predictions",
     }  # fmt: skip
     assert set(OTHER) >= {
         "core_clay__patches",

@@ -258,7 +258,16 @@ def test_unknown_tables_are_refused(write) -> None:
         ("[102.0, 12.5, 102.01, 12.51]", "[102.0, 12.5, 101.01, 12.51]", "keep.windows.0", "seam must be"),
         ("[keep]", "[keep]\nsample = 1.5", "keep.sample", "less than or equal to 1"),
         ("[keep]", "[keep]\nsample = -0.1", "keep.sample", "greater than or equal to 0"),
-        ("[evaluate]", '[evaluate]\ntasks = ["T9"]', "evaluate.tasks.0", "'T1' or 'T5'"),
+        ("[evaluate]", '[evaluate]\ntasks = ["T9"]', "evaluate.tasks.0", "'T1.*' or 'T8'"),
+        ("[evaluate]", '[evaluate]\ntasks = ["T1", "T6"]', "evaluate", "read off the maps of T5"),
+        ("[evaluate]", '[evaluate]\ntasks = ["T8"]', "evaluate", "needs values"),
+        ("[evaluate]", "[study]\ncells = []\n[evaluate]", "study.cells", "at least 1 item"),
+        (
+            "[evaluate]",
+            '[[study.cells]]\ntasks = ["T1"]\nbudgets = ["ten"]\n[evaluate]',
+            "study.cells.0.budgets",
+            "ten",
+        ),
         (
             "[evaluate]",
             '[evaluate]\nschemes = ["spatial"]',

@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.spatial import cKDTree
 
-from transforms.arms import ARMS, CLAIMS, Arm, Task
+from transforms.arms import ARMS, CLAIMS, Arm
 from transforms.pooling.operators import POOLING_OPERATORS
 from transforms.report.data import ReportData
 from transforms.report.maps import class_colors, encode_png
 from transforms.report.scores import ArmScore, score_arms
 from transforms.report.wording import TASK_TITLES, arm_title, metric_title, number
+from transforms.tasks import Task
 from transforms.upsampling.operators import UPSAMPLERS
 
 ColorArray = npt.NDArray[np.uint8]

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from transforms.arms import ARMS, CLAIMS, Task
+from transforms.arms import ARMS, CLAIMS
 from transforms.errors import TooFewUnitsError
 from transforms.inference import interval_of_score
 from transforms.metrics import METRICS, IntArray
 from transforms.report.data import ReportData
+from transforms.tasks import Task
 
 
 @dataclass(frozen=True)

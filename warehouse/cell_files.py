@@ -1,0 +1,147 @@
+"""Files of evidence cells: which are done, which are stale, and writing one so that a kill cannot halve it.
+
+A cell has one file per table, named by the hash of its slot (settings, label, task, scheme, arm, probe, budget,
+purity). `run_id` in its rows is the fingerprint of everything that the scores depend on: a cell is done if its file has
+the current fingerprint and no failure. The metrics file is written last, so it says that the others are whole.
+
+Belongs here: names, fingerprints, writing, removing. Does not: what a cell computes (`study.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.cells import Cell
+from warehouse.provenance import Provenance
+from warehouse.store import Warehouse, evaluate_settings
+from warehouse.task_data import TaskData
+
+#: Raised when the same inputs give other scores than before: all cells run again.
+EVALUATION_VERSION = 1
+#: Tables that a cell leaves rows in; the last one seals the cell.
+CELL_TABLES = ("out_probe__confusions", "out_probe__sums", "out_probe__predictions", "out_probe__metrics")
+_SEAL = "out_probe__metrics"
+_SUCCESS = ("ok", "diagnostic")
+
+
+def hash_of(content: Any) -> str:
+    """Hash something that JSON can spell, 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def ground_of(warehouse: Warehouse, year: int, data: TaskData | None, folds: pa.Table) -> str:
+    """Hash what all cells of a task share: products and their files, labels, folds, units and probe settings."""
+    settings = evaluate_settings(warehouse)
+    shared = {
+        "version": EVALUATION_VERSION,
+        "year": year,
+        "compare": warehouse.settings.compare.model_dump(),
+        "evaluate": settings.model_dump(exclude={"tasks", "schemes"}),
+        "pool": warehouse.settings.pool.model_dump(exclude={"operators"}),
+        "label": warehouse.label(settings.label).model_dump(mode="json", exclude={"path"}),
+        "files": [
+            sorted(zip(index["path"].to_pylist(), index["etag"].to_pylist(), strict=True))
+            for index in (warehouse.read(f"raw_{name}__index") for name in warehouse.settings.sources)
+        ],
+        "folds": _hash_table(folds),
+        "units": data.fingerprint() if data is not None else None,
+    }
+    return hash_of(shared)
+
+
+def fingerprint_of(ground: str, cell: Cell) -> str:
+    """Give the `run_id` of a cell on some ground."""
+    return f"{ground}-{hash_of(asdict(cell))}"
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """The cell files of one settings file and year.
+
+    Attributes:
+        warehouse: the warehouse.
+        year: embedding year.
+    """
+
+    warehouse: Warehouse
+    year: int
+
+    def slot(self, cell: Cell) -> str:
+        """Name the files of a cell."""
+        definition = asdict(cell)
+        del definition["n_draws"]  # more draws replace fewer
+        return hash_of([self.warehouse.settings.name, evaluate_settings(self.warehouse).label, definition])
+
+    def is_done(self, cell: Cell, fingerprint: str) -> bool:
+        """Tell whether a cell was scored on the same ground before."""
+        path = self._path(_SEAL, self.slot(cell))
+        found = _first_row(path) if path.is_file() else {}
+        return found.get("run_id") == fingerprint and found.get("status") in _SUCCESS
+
+    def write(self, cell: Cell, tables: Mapping[str, pa.Table], provenance: Provenance) -> dict[str, int]:
+        """Replace the files of a cell; tables that it has no rows for lose theirs.
+
+        Returns:
+            Rows written, by table.
+        """
+        slot = self.slot(cell)
+        written = {}
+        for table in [table for table in CELL_TABLES if table in tables]:
+            written[table] = self.warehouse.write_cell(table, self.year, slot, tables[table], provenance).rows
+        for table in [table for table in CELL_TABLES if table not in tables]:
+            self._path(table, slot).unlink(missing_ok=True)
+        return written
+
+    def drop_stale(self, cells: Collection[Cell], grounds: Collection[str]) -> None:
+        """Remove cells that no longer hold: of other ground, without a seal, or no longer asked for.
+
+        Args:
+            cells: what is asked for.
+            grounds: of the tasks as they are now.
+        """
+        wanted = {self.slot(cell) for cell in cells}
+        kept = set()
+        for path in self._folder(_SEAL).glob("cell-*.parquet"):
+            ground = str(_first_row(path).get("run_id", "")).partition("-")[0]
+            if ground in grounds and _slot_of(path) in wanted:
+                kept.add(_slot_of(path))
+        for table in CELL_TABLES:
+            for path in self._folder(table).glob("cell-*.parquet"):
+                if _slot_of(path) not in kept:
+                    path.unlink()
+
+    def _path(self, table: str, slot: str) -> Path:
+        return self.warehouse.cell(table, self.year, slot)
+
+    def _folder(self, table: str) -> Path:
+        return self._path(table, "any").parent
+
+
+def _slot_of(path: Path) -> str:
+    return path.stem.removeprefix("cell-")
+
+
+def _first_row(path: Path) -> dict[str, Any]:
+    """Read what the first row of a metrics file says of its cell; nothing where it has none."""
+    names = ["run_id", "status"]
+    present = [name for name in names if name in pq.read_schema(path).names]
+    rows = pq.ParquetFile(path).read(columns=present).slice(0, 1).to_pylist()
+    return dict(rows[0]) if rows and present == names else {}
+
+
+def _hash_table(table: pa.Table) -> str:
+    """Hash the rows of a table, whatever its chunks."""
+    digest = hashlib.sha256()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table.combine_chunks())
+    digest.update(sink.getvalue())
+    return digest.hexdigest()
