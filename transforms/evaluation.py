@@ -6,7 +6,7 @@ come from, files, clocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -22,7 +22,7 @@ from transforms.budgets import Budget, draw_training
 from transforms.errors import TooFewUnitsError
 from transforms.fold_plan import FoldPlan, fold_split
 from transforms.multilabel_metrics import predict_labels, tune_thresholds
-from transforms.probes.base import Probe
+from transforms.probes.base import AffineProbe, HyperParameters, Probe
 from transforms.probes.registry import PROBES, ProbeOptions, build_probe
 from transforms.retrieval import precision_at, rank_database
 from transforms.targets import Targets
@@ -120,6 +120,21 @@ class StoredFeatures:
 
 
 @dataclass(frozen=True)
+class FitFacts:
+    """What a probe says of its fit. Probes themselves are not kept: a forest weighs a fifth of a gigabyte.
+
+    Attributes:
+        n_parameters: numbers fitted to labels, of both probes where two are averaged.
+        hp: hyper-parameters in use.
+        converged: False where an optimiser stopped at its limit.
+    """
+
+    n_parameters: int
+    hp: HyperParameters
+    converged: bool
+
+
+@dataclass(frozen=True)
 class FoldOutcome:
     """One fit of a cell.
 
@@ -130,7 +145,8 @@ class FoldOutcome:
             (m, n_k) precision at each k.
         proba: float32 (m, k), or None for continuous targets and retrieval.
         n_train: training units used.
-        probe: the fitted probe, or None for retrieval.
+        fit: what was fitted, or None for retrieval.
+        probe: the fitted probe, for maps; None where its scores may not be interpolated.
         dims: width of the features.
         operator: what was fitted to make them, or None.
         draw: which draw of the label budget.
@@ -143,7 +159,8 @@ class FoldOutcome:
     pred: npt.NDArray[Any]
     proba: FloatArray | None
     n_train: int
-    probe: Probe | None
+    fit: FitFacts | None
+    probe: AffineProbe | None = None
     dims: int = 0
     operator: object | None = None
     draw: int = 0
@@ -241,8 +258,19 @@ class _Fitted:
     """A probe, or two whose predictions are averaged, and the thresholds of its labels."""
 
     predict: Callable[[FloatArray], FloatArray]
-    probe: Probe
+    probes: Sequence[Probe]
     thresholds: FloatArray | None
+
+    def facts(self) -> FitFacts:
+        return FitFacts(
+            sum(probe.n_parameters_ for probe in self.probes),
+            self.probes[0].hp_,
+            all(probe.converged_ for probe in self.probes),
+        )
+
+    def affine(self) -> AffineProbe | None:
+        (first, *others) = self.probes
+        return first if not others and isinstance(first, AffineProbe) else None
 
 
 def _fit(
@@ -253,13 +281,13 @@ def _fit(
     parts = [slice(None)]
     if rule.treatment == "late_average":
         parts = [slice(None, found.split_at), slice(found.split_at, None)]
-    predict, probe = _fit_probes(rule, parts, X, y, groups, settings, seed)
+    predict, probes = _fit_probes(rule, parts, X, y, groups, settings, seed)
     thresholds = None
     held = _hold_out(y, groups, settings.seed) if y.kind == "multilabel" else None
     if held is not None:
         provisional, _ = _fit_probes(rule, parts, X[~held], y.take(~held), groups[~held], settings, seed)
         thresholds = tune_thresholds(y.values[held], provisional(X[held]))
-    return _Fitted(predict, probe, thresholds)
+    return _Fitted(predict, probes, thresholds)
 
 
 def _fit_probes(
@@ -270,8 +298,8 @@ def _fit_probes(
     groups: Int64Array,
     settings: ProbeSettings,
     seed: int,
-) -> tuple[Callable[[FloatArray], FloatArray], Probe]:
-    """Fit one probe per part; give the mean of what they predict, and the first of them."""
+) -> tuple[Callable[[FloatArray], FloatArray], Sequence[Probe]]:
+    """Fit one probe per part; give the mean of what they predict, and them."""
     probes = [
         build_probe(rule.probe, y.probe_target, y.n_outputs, seed=seed, options=settings.options).fit(
             X[..., part], y.values, groups=groups
@@ -286,7 +314,7 @@ def _fit_probes(
         ]
         return np.mean(found, axis=0, dtype=np.float32) if len(found) > 1 else found[0]
 
-    return predict, probes[0]
+    return predict, probes
 
 
 def _predict(fitted: _Fitted, found: FoldFeatures, targets: Targets, fit: _Fit) -> FoldOutcome:
@@ -303,9 +331,19 @@ def _predict(fitted: _Fitted, found: FoldFeatures, targets: Targets, fit: _Fit) 
             tuned = predict_labels(scores, fitted.thresholds) if fitted.thresholds is not None else None
         case "continuous":
             pred, proba = targets.settle(scores), None
-    dims = found.train.shape[-1]
     return FoldOutcome(
-        fit.fold, fit.test, pred, proba, len(fit.train), fitted.probe, dims, found.operator, fit.draw, fit.seed, tuned
+        fold=fit.fold,
+        test=fit.test,
+        pred=pred,
+        proba=proba,
+        n_train=len(fit.train),
+        fit=fitted.facts(),
+        probe=fitted.affine(),
+        dims=found.train.shape[-1],
+        operator=found.operator,
+        draw=fit.draw,
+        seed=fit.seed,
+        tuned=tuned,
     )
 
 
@@ -313,7 +351,8 @@ def _rank(found: FoldFeatures, targets: Targets, fold: int, train: Int64Array, t
     """Rank the training units of a fold for every test unit by cosine."""
     ranking = rank_database(found.test, found.train, max(RETRIEVAL_KS))
     precision = precision_at(ranking, targets.values[test], targets.values[train], RETRIEVAL_KS)
-    return FoldOutcome(fold, test, precision, None, len(train), None, found.train.shape[-1], found.operator)
+    dims = found.train.shape[-1]
+    return FoldOutcome(fold, test, precision, None, len(train), None, dims=dims, operator=found.operator)
 
 
 def _cap(train: Int64Array, settings: ProbeSettings, fold: int) -> Int64Array:

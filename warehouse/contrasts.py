@@ -22,7 +22,7 @@ from transforms.fold_plan import Scheme
 from transforms.inference import contrast_sums, holm
 from transforms.tasks import TASKS, Task, primary_probe
 from warehouse.sections import EvaluateSettings
-from warehouse.store import Warehouse, any_simulated, evaluate_settings
+from warehouse.store import Warehouse, any_simulated, evaluate_settings, list_tasks
 from warehouse.task_data import CHANGE_NAMES
 
 _SOURCES = ("out_probe__confusions", "out_probe__sums")
@@ -55,7 +55,7 @@ def make_contrasts(warehouse: Warehouse, year: int) -> pa.Table:
     settings = evaluate_settings(warehouse)
     cells = _read_cells(warehouse, year)
     rows: list[Row] = []
-    for task in settings.tasks:
+    for task in list_tasks(warehouse):
         family = [row for shared in cells if shared.task == task for row in _contrast_all(warehouse, cells, shared)]
         rows += [{**row, "p_holm": row["p"]} for row in family if row["is_primary"]]
         secondary = [row for row in family if not row["is_primary"]]

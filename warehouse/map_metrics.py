@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from transforms.cells import Cell
 from transforms.dense_rows import MappedPixels, dense_rows
-from warehouse.store import Warehouse, evaluate_settings
+from warehouse.store import Warehouse, list_tasks
 
 
 def map_metric_rows(
@@ -44,5 +44,5 @@ def map_metric_rows(
         block_id=maps["block_id"].to_numpy(),
         pixel_m=product.pixel_m,
     )
-    tasks = evaluate_settings(warehouse).tasks
+    tasks = list_tasks(warehouse)
     return [row for row in dense_rows(pixels, class_names) if row["task"] in tasks]

@@ -22,7 +22,7 @@ from transforms.keeping import KeepRule, OwnerRule
 from transforms.labels import ClassMap
 from transforms.places import PixelPlaces, pixel_places_from_table
 from transforms.shards import Bbox, Shard
-from transforms.tasks import Task
+from transforms.tasks import TASKS, Task
 from transforms.upsampling.operators import find_upsampler
 from transforms.utm import UtmBox, project_bbox
 from warehouse import reader, writer
@@ -110,12 +110,15 @@ class Warehouse:
 
     def asks(self, task: Task) -> bool:
         """Tell whether a task is evaluated (without [evaluate], both are prepared)."""
-        return self.settings.evaluate is None or task in self.settings.evaluate.tasks
+        return self.settings.evaluate is None or task in list_tasks(self)
 
     @property
     def pools(self) -> bool:
         """Tell whether pixels are pooled: question 1 is asked, or an upsampler is guided by pooled pixels."""
-        return self.asks("T1") or any(find_upsampler(name).uses_guide for name in self.settings.upsample.operators)
+        tasks = [task for task, rule in TASKS.items() if rule.unit == "patch"]
+        return any(self.asks(task) for task in tasks) or any(
+            find_upsampler(name).uses_guide for name in self.settings.upsample.operators
+        )
 
     @property
     def needs_codebook(self) -> bool:
@@ -340,6 +343,13 @@ def evaluate_settings(warehouse: Warehouse) -> EvaluateSettings:
             f"settings '{warehouse.settings.name}'", "no [evaluate]", "one", "Add [evaluate] label = ..."
         )
     return warehouse.settings.evaluate
+
+
+def list_tasks(warehouse: Warehouse) -> tuple[Task, ...]:
+    """List the tasks of the evaluation, then those that only a study asks for."""
+    study = warehouse.settings.study
+    asked = [task for group in study.cells for task in group.tasks] if study is not None else []
+    return tuple(dict.fromkeys([*evaluate_settings(warehouse).tasks, *asked]))
 
 
 def list_schemes(warehouse: Warehouse) -> tuple[Scheme, ...]:

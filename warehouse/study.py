@@ -21,7 +21,7 @@ from transforms.arms import ARMS, CLAIMS, Arm, list_arms
 from transforms.cell_rows import confusion_rows, fill_columns, metric_rows, share_columns, sum_rows
 from transforms.cells import Cell, CellDefaults, check_fits, default_cells, expand_group
 from transforms.errors import IsthmusError
-from transforms.evaluation import CellOutcome, FitRule, ProbeSettings, run_cell
+from transforms.evaluation import CellOutcome, FitFacts, FitRule, ProbeSettings, run_cell
 from transforms.evidence_units import take_plan, take_units
 from transforms.fold_plan import FoldPlan
 from transforms.probes.registry import ProbeOptions
@@ -50,7 +50,7 @@ def list_cells(warehouse: Warehouse) -> list[Cell]:
     cells = default_cells(settings.tasks, arms, defaults)
     if study is not None:
         for group in study.cells:
-            cells += [cell for cell in expand_group(group.group(), arms, defaults) if cell.task in settings.tasks]
+            cells += expand_group(group.group(), arms, defaults)
         check_fits(set(cells), settings.n_folds, study.max_fits)
     order = {name: rank for rank, name in enumerate([*TASKS, *ARMS])}
     return sorted(dict.fromkeys(cells), key=lambda cell: (order[cell.task], order[cell.arm]))
@@ -221,7 +221,7 @@ class _CellRun:
         """Give the columns that all rows of the cell share."""
         settings, cell, data = evaluate_settings(self.warehouse), self.cell, self.opened.data
         arm = ARMS[cell.arm]
-        fitted = [item.probe for item in outcome.folds if item.probe is not None]
+        fitted = [item.fit for item in outcome.folds if item.fit is not None]
         return {
             "run_id": self.fingerprint,
             "code_rev": code_version(),
@@ -241,7 +241,7 @@ class _CellRun:
             "uses_guide": arm.family == "guided",
             "fitted_in_fold": True,
             "probe": cell.probe,
-            "probe_params": fitted[0].n_parameters_ if fitted else None,
+            "probe_params": fitted[0].n_parameters if fitted else None,
             "hp": _describe_fits(fitted),
             "budget_kind": cell.budget.kind,
             "budget": cell.budget.amount,
@@ -255,13 +255,13 @@ class _CellRun:
         }
 
 
-def _describe_fits(fitted: Sequence[Any]) -> str | None:
+def _describe_fits(fitted: Sequence[FitFacts]) -> str | None:
     """Spell the hyper-parameters in use, each distinct set once with its number of fits."""
     if not fitted:
         return None
-    counts = Counter(json.dumps(probe.hp_, sort_keys=True) for probe in fitted)
+    counts = Counter(json.dumps(fit.hp, sort_keys=True) for fit in fitted)
     sets = [{**json.loads(text), "fits": count} for text, count in counts.most_common()]
-    return json.dumps({"fits": sets, "converged": sum(probe.converged_ for probe in fitted) / len(fitted)})
+    return json.dumps({"fits": sets, "converged": sum(fit.converged for fit in fitted) / len(fitted)})
 
 
 def _source_product(warehouse: Warehouse, arm: Arm) -> str | None:

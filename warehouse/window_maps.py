@@ -25,7 +25,6 @@ from transforms.evidence_units import Units, fold_of_blocks, take_units
 from transforms.folds import FoldPlan
 from transforms.pictures import fit_picture
 from transforms.places import PixelPlaces, project_each
-from transforms.probes.base import AffineProbe
 from transforms.shards import inside_bbox
 from transforms.tasks import UnitKind
 from transforms.upsampled_rows import PatchField
@@ -62,7 +61,7 @@ def map_cell(
     """
     if plan.scheme != "block" or not warehouse.settings.keep.windows or arm.family == "control":
         return None
-    if not all(isinstance(item.probe, AffineProbe) for item in outcome.folds):
+    if any(item.probe is None for item in outcome.folds):
         return None
     if arm.unit == "patch":
         return _map_patches(warehouse, reader, arm, units, plan, outcome)
@@ -155,7 +154,8 @@ class _ReducedFirst:
     v: Float64Array
 
     def predict(self, item: FoldOutcome, mine: IntArray) -> npt.NDArray[np.int16]:
-        scores, classes = cast("AffineProbe", item.probe).class_scores(self.field.vectors)
+        assert item.probe is not None  # map_cell asks only then
+        scores, classes = item.probe.class_scores(self.field.vectors)
         found = self.build().fit(self.field.rows(), scores).transform(self.u[mine], self.v[mine])
         usable = np.isfinite(found).all(axis=1)
         return np.where(usable, classes[np.nan_to_num(found).argmax(axis=1)], -1).astype(np.int16)
@@ -203,8 +203,9 @@ def _predict_finite(item: FoldOutcome, vectors: FloatArray) -> npt.NDArray[np.in
     pred = np.full(len(vectors), -1, np.int16)
     usable = np.isfinite(vectors).all(axis=1)
     if usable.any():
-        assert item.probe is not None  # maps are of fitted probes
-        pred[usable] = item.probe.predict(vectors[usable])
+        assert item.probe is not None  # map_cell asks only then
+        scores, classes = item.probe.class_scores(vectors[usable])
+        pred[usable] = classes[scores.argmax(axis=1)]
     return pred
 
 

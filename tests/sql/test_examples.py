@@ -193,6 +193,10 @@ def test_scores_in_sql_equal_scores_in_python(tmp_path, rng):
             block_id=[ord(cell)] * len(n),
             fold=[ord(cell)] * len(n),
             budget=[1.0] * len(n),
+            budget_kind=["percent"] * len(n),
+            purity_min=[0.5] * len(n),
+            is_default=[True] * len(n),
+            class_id=[None] * len(n),
             draw=[0] * len(n),
             seed=[0] * len(n),
         )
@@ -220,6 +224,9 @@ def test_leaderboard_keeps_folds_and_pooled_rows_apart(tmp_path, rng):
         class_id=[None] * 4,
         budget=[1.0] * 4,
         purity_min=[0.5] * 4,
+        is_default=[True] * 4,
+        k=[None] * 4,
+        tolerance_px=[None] * 4,
         bytes_per_km2=[1.0] * 4,
         **shared,
     )

@@ -10,10 +10,9 @@ from sklearn.metrics import f1_score, fbeta_score, hamming_loss, mean_absolute_e
 
 from transforms.budgets import Budget
 from transforms.cell_rows import confusion_rows, fill_columns, metric_rows, share_columns, sum_rows
-from transforms.evaluation import CellOutcome, FitRule, FoldOutcome, ProbeSettings, StoredFeatures, run_cell
+from transforms.evaluation import CellOutcome, FitFacts, FitRule, FoldOutcome, ProbeSettings, StoredFeatures, run_cell
 from transforms.fold_plan import FoldPlan
 from transforms.metrics import METRICS, confusion
-from transforms.probes.majority import MajorityProbe
 from transforms.probes.registry import ProbeOptions
 from transforms.targets import Targets
 from transforms.tasks import RETRIEVAL_KS
@@ -23,7 +22,7 @@ ALL = Budget("percent", 100.0)
 
 
 def fold(number: int, test: list[int], pred: np.ndarray, proba: np.ndarray | None = None, **other: Any) -> FoldOutcome:
-    return FoldOutcome(number, np.array(test), pred, proba, 3, MajorityProbe(3), **other)
+    return FoldOutcome(number, np.array(test), pred, proba, 3, FitFacts(2, {}, True), **other)
 
 
 def make_plan() -> FoldPlan:
