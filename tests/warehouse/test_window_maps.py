@@ -29,7 +29,7 @@ def fit_outcome(field: PatchField, classes: tuple[int, ...]) -> FoldOutcome:
     features[:, :4] += np.eye(4, dtype=np.float32)[labels] * 2
     probe = LogisticProbe(4).fit(features, labels)
     empty = np.empty(0, np.int64)
-    return FoldOutcome(0, empty, empty.astype(np.int16), np.empty((0, 4), np.float32), 300, probe)
+    return FoldOutcome(0, empty, empty.astype(np.int16), np.empty((0, 4), np.float32), 300, None, probe)
 
 
 def test_every_operator_that_learns_nothing_is_linear() -> None:
