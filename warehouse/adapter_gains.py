@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.arms import CLAIMS
+from transforms.block_statistics import pair_blocks, statistics_of
+from transforms.cell_rows import fill_columns
 from transforms.errors import TooFewUnitsError
-from transforms.evaluation import fill_columns, stack_confusions
 from transforms.inference import contrast_arms, holm
 from transforms.metrics import METRICS
 from warehouse.adapter_rows import STRATUM
@@ -81,7 +82,7 @@ def _compare(warehouse: Warehouse, part: tuple[dict[str, Any], pa.Table]) -> Ite
         counts = rows.filter(pc.field("init") == init)
         arm, other, n_seeds = _pair_seeds(counts, reference)
         row = {**keys, "init": init, "n_seeds": n_seeds, "p": float("nan"), "status": "ok"}
-        paired = stack_confusions(arm, other, n_classes)
+        paired = pair_blocks(arm, other, statistics_of("class", _METRIC)[0], n_classes)
         try:
             found = contrast_arms(
                 *paired, metric=_METRIC, margin=CLAIMS["T5"].margin, rng=np.random.default_rng(settings.seed)

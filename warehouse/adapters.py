@@ -17,8 +17,8 @@ from dataclasses import asdict
 
 import numpy as np
 
+from transforms.cell_rows import fill_columns
 from transforms.errors import TooFewUnitsError
-from transforms.evaluation import fill_columns
 from transforms.metrics import mean_iou
 from transforms.pretraining.contrastive import ContrastiveOptions
 from transforms.pretraining.fine_tuning import FineTuningOptions
