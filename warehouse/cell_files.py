@@ -86,19 +86,20 @@ class CellFiles:
         found = _first_row(path) if path.is_file() else {}
         return found.get("run_id") == fingerprint and found.get("status") in _SUCCESS
 
-    def write(self, cell: Cell, tables: Mapping[str, pa.Table], provenance: Provenance) -> dict[str, int]:
-        """Replace the files of a cell; tables that it has no rows for lose theirs.
-
-        Returns:
-            Rows written, by table.
-        """
+    def write(self, cell: Cell, tables: Mapping[str, pa.Table], provenance: Provenance) -> None:
+        """Replace the files of a cell; tables that it has no rows for lose theirs."""
         slot = self.slot(cell)
-        written = {}
         for table in [table for table in CELL_TABLES if table in tables]:
-            written[table] = self.warehouse.write_cell(table, self.year, slot, tables[table], provenance).rows
+            self.warehouse.write_cell(table, self.year, slot, tables[table], provenance)
         for table in [table for table in CELL_TABLES if table not in tables]:
             self._path(table, slot).unlink(missing_ok=True)
-        return written
+
+    def count_rows(self) -> dict[str, int]:
+        """Count the stored rows, by table."""
+        return {
+            table: sum(pq.read_metadata(path).num_rows for path in self._folder(table).glob("cell-*.parquet"))
+            for table in CELL_TABLES
+        }
 
     def drop_stale(self, cells: Collection[Cell], grounds: Collection[str]) -> None:
         """Remove cells that no longer hold: of other ground, without a seal, or no longer asked for.

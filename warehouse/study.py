@@ -78,7 +78,7 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
         report: told one line per cell.
 
     Returns:
-        Rows written, by table.
+        Rows stored now, by table, those of cells that were done before among them.
     """
     folds = read_folds(warehouse, year)
     cells = list_cells(warehouse)
@@ -86,7 +86,6 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     files = CellFiles(warehouse, year)
     grounds = {found.ground for found in tasks.values()}
     files.drop_stale(cells, grounds)
-    written: dict[str, int] = {}
     for number, cell in enumerate(cells, 1):
         opened = tasks[cell.task]
         fingerprint = fingerprint_of(opened.ground, cell)
@@ -97,10 +96,9 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
         run = _CellRun(warehouse, year, cell, fingerprint, opened)
         problem, tables = run.finish()
         provenance = warehouse.derived_provenance(["out_probe__folds"], is_simulated=run.is_simulated)
-        for table, rows in files.write(cell, tables, provenance).items():
-            written[table] = written.get(table, 0) + rows
+        files.write(cell, tables, provenance)
         report(f"[{number}/{len(cells)}] {cell}: {problem or 'ok'} ({time.perf_counter() - watch:.1f} s)")
-    return written
+    return files.count_rows()
 
 
 @dataclass(frozen=True)

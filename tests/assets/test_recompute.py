@@ -12,6 +12,7 @@ import pytest
 
 from assets.bases import write_basis
 from assets.evidence import write_cells, write_contrasts, write_folds
+from assets.fold_audit import write_fold_audit
 from assets.grid import plan_shards, write_spine
 from assets.labels import label_patches, label_pixels
 from assets.oracles import write_oracles
@@ -47,6 +48,7 @@ BODIES: dict[str, Callable[[Warehouse], object]] = {
     "out_patch__aef_pooled": lambda w: pool_shard(w, w.products["aef"], w.products["eg"], YEAR_SHARD),
     "out_pixel__eg_upsampled": lambda w: upsample_shard(w, w.products["eg"], w.products["aef"], YEAR_SHARD),
     "out_probe__folds": lambda w: write_folds(w, YEAR),
+    "out_probe__fold_audit": lambda w: write_fold_audit(w, YEAR),
     "out_probe__metrics": lambda w: _write_all_cells(w),
     "out_probe__contrasts": lambda w: write_contrasts(w, YEAR),
     "out_probe__oracles": lambda w: write_oracles(w, YEAR),
@@ -76,7 +78,10 @@ def warehouse(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Wa
 def test_every_stored_table_is_recomputed_here(tiny_run: TinyRun) -> None:
     stored = {path.name for path in tiny_run.warehouse.root.iterdir() if path.is_dir()}
     # with another one's body
-    together = {"raw_aef__index", "out_probe__confusions", "out_probe__predictions", "out_probe__oracle_confusions"}
+    together = {
+        "raw_aef__index", "out_probe__confusions", "out_probe__predictions", "out_probe__oracle_confusions",
+        "out_probe__fold_rules",
+    }  # fmt: skip
     assert stored == set(BODIES) | together
 
 

@@ -86,7 +86,7 @@ def test_the_evaluation_of_a_year_can_be_clicked(copied: Path) -> None:
     before = digest_rows(warehouse.root)
     instance = open_instance(warehouse, copied)
     job = build_defs().resolve_implicit_global_asset_job_def()
-    keys = [dg.AssetKey(f"out_probe__{name}") for name in ("metrics", "confusions", "predictions")]
+    keys = [dg.AssetKey(f"out_probe__{name}") for name in ("metrics", "confusions", "sums", "predictions")]
     result = job.execute_in_process(instance=instance, partition_key="2024", asset_selection=keys)
     assert result.success
     rows = {
@@ -95,7 +95,7 @@ def test_the_evaluation_of_a_year_can_be_clicked(copied: Path) -> None:
     }
     assert rows == {
         table: warehouse.read_cells(table, 2024).num_rows
-        for table in ("out_probe__metrics", "out_probe__confusions", "out_probe__predictions")
+        for table in ("out_probe__metrics", "out_probe__confusions", "out_probe__sums", "out_probe__predictions")
     }
     assert digest_rows(warehouse.root) == before
 

@@ -16,7 +16,7 @@ from assets.adapters import write_gains
 from orchestration.definitions import build_defs
 from tests.conftest import Once, TinyRun
 from tests.tiny import tiny_settings, write_settings
-from transforms.evaluation import stack_confusions
+from transforms.block_statistics import pair_blocks, statistics_of
 from transforms.metrics import mean_iou
 from warehouse.adapters import ADAPTER_TABLES, CONFUSIONS, SCORES, run_adapters
 from warehouse.catalog import run_sql
@@ -158,7 +158,7 @@ def test_scores_are_those_of_the_stored_confusions(studied: Warehouse) -> None:
         keys = ("region", "init", "budget", "seed", "stratum_value")
         where = " and ".join(f"{key} = '{row[key]}'" for key in keys)
         table = run_sql(studied.root, studied.specs, studied.settings.compare, f"from {CONFUSIONS} where {where}")
-        counts, _ = stack_confusions(table, table, n_classes)
+        counts, _ = pair_blocks(table, table, statistics_of("class", "mean_iou")[0], n_classes)
         assert row["value"] == pytest.approx(float(mean_iou(counts.sum(axis=0))))
         assert (row["n_units"], row["n_blocks"]) == (counts.sum(), len(counts))
 
