@@ -39,11 +39,26 @@ def test_bootstrap_equals_drawing_blocks_one_replicate_at_a_time(metric: str) ->
         drawn = np.repeat(np.arange(35), rng.multinomial(35, np.full(35, 1 / 35)))
         score = METRICS[metric]
         deltas.append(score(arm[drawn].sum(axis=0)) - score(reference[drawn].sum(axis=0)))
-    assert (found.lo, found.hi) == pytest.approx(tuple(np.percentile(deltas, [2.5, 97.5])), abs=1e-9)
-    below = min(np.mean(np.array(deltas) <= 0), np.mean(np.array(deltas) >= 0))
-    assert found.p == pytest.approx(2 * below, abs=2e-3)
+    # levels of the expanded percentile interval: Phi(-t(34) sqrt(35 / 34)) = .0197
+    level = stats.norm.cdf(-stats.t.ppf(0.975, 34) * np.sqrt(35 / 34))
+    assert level == pytest.approx(0.0197, abs=1e-4)
+    assert (found.lo, found.hi) == pytest.approx(tuple(np.quantile(deltas, [level, 1 - level])), abs=1e-9)
+    below = (min(np.sum(np.array(deltas) <= 0), np.sum(np.array(deltas) >= 0)) + 1) / 2001
+    assert found.p == pytest.approx(2 * stats.t.sf(stats.norm.isf(below) * np.sqrt(34 / 35), 34))
     assert found.method == "block_bootstrap"
     assert found.delta == pytest.approx(float(score(arm.sum(axis=0)) - score(reference.sum(axis=0))))
+
+
+@pytest.mark.parametrize("n_blocks", [30, 40, 100])
+def test_the_bootstrap_of_accuracy_is_close_to_the_paired_t_interval(n_blocks: int) -> None:
+    arm, reference = make_arms(n_blocks)
+    found = contrast(arm, reference, "overall_accuracy")
+    expected = stats.ttest_1samp((np.trace(arm, axis1=1, axis2=2) - np.trace(reference, axis1=1, axis2=2)) / 60, 0.0)
+    interval = expected.confidence_interval(0.95)
+    width = interval.high - interval.low
+    assert (found.lo, found.hi) == pytest.approx((interval.low, interval.high), abs=0.06 * width)
+    assert (found.p < 0.05) == (not found.lo <= 0 <= found.hi)
+    assert found.p == pytest.approx(expected.pvalue, abs=0.06)
 
 
 @pytest.mark.parametrize("n_blocks", [2, 12, 29])
