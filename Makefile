@@ -7,9 +7,10 @@ STAMP := $(VENV)/.installed
 TORCH := $(VENV)/.installed-torch
 MIN_FREE_MB := 6000
 
-.PHONY: help setup demo test check ui clean
+.PHONY: help setup demo study test check ui clean
 help:
 	@echo "make demo   set up, build the simulated world, run everything, write the report"
+	@echo "make study  set up, with torch, run the whole study on the simulated world; stopped, it goes on where it was"
 	@echo "make test   set up, with torch, run the tests"
 	@echo "make ui     open Dagster on the demo's history"
 	@echo "make check  ruff, types, import rules, Dagster definitions"
@@ -28,6 +29,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	@$(BIN)/isthmus demo
+
+study: $(TORCH)
+	@$(BIN)/isthmus world build --size demo
+	@$(BIN)/isthmus run --config examples/study.toml
 
 $(TORCH): $(STAMP)
 	@echo "installing torch ..."
