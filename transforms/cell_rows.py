@@ -6,8 +6,8 @@ Belongs here: which metrics a kind of target has, and their rows. Does not: the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,7 @@ def metric_rows(outcome: CellOutcome, targets: Targets, plan: FoldPlan) -> list[
     for draw, seed in outcome.repeats():
         once = outcome.select(draw, seed)
         for where, folds in _parts(once, plan):
-            found = _SCORERS[targets.kind](folds, targets, plan)
+            found = _SCORERS[targets.kind](folds, targets, plan, is_whole=where["fold"] is None)
             rows += [{"draw": draw, "seed": seed, **where, **row} for row in found]
     return rows
 
@@ -97,7 +97,7 @@ def _parts(outcome: CellOutcome, plan: FoldPlan) -> Iterator[tuple[Row, Sequence
 # -- scores by kind of target ---------------------------------------------------------------------------------
 
 
-def _score_classes(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan) -> list[Row]:
+def _score_classes(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan, *, is_whole: bool) -> list[Row]:
     k = targets.n_outputs
     truth, pred = _joined(folds, targets)
     counts = confusion(truth, pred, k)
@@ -111,14 +111,14 @@ def _score_classes(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPla
         _row("ece", ece(truth, proba), shared),
         _row("roc_auc", macro_roc_auc(flags, proba), shared, "macro"),
     ]
-    if len(folds) > 1:
+    if is_whole:
         support = counts.sum(axis=1)
         for name, score in PER_CLASS_METRICS.items():
             rows += _per_class(name, score(counts), targets.names, shared, support)
     return rows
 
 
-def _score_labels(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan) -> list[Row]:
+def _score_labels(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan, *, is_whole: bool) -> list[Row]:
     truth = np.concatenate([targets.values[item.test] for item in folds])
     proba = np.concatenate([item.proba for item in folds if item.proba is not None])
     size = _size(folds, plan)
@@ -128,7 +128,7 @@ def _score_labels(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan
         _row("roc_auc", macro_roc_auc(truth, proba), size, "macro"),
     ]
     support = truth.sum(axis=0)
-    if len(folds) > 1:
+    if is_whole:
         rows += _per_class("average_precision", average_precision(truth, proba), targets.names, size, support)
         rows += _per_class("roc_auc", roc_auc(truth, proba), targets.names, size, support)
     for rule, pred in _label_predictions(folds):
@@ -137,7 +137,7 @@ def _score_labels(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan
         for name, score in MULTILABEL_METRICS.items():
             average = name.split("_")[0] if name.startswith(("macro_", "micro_")) else None
             rows.append(_row(name, float(score(counts)), shared, average))
-        if len(folds) > 1:
+        if is_whole:
             for name, score in PER_LABEL_METRICS.items():
                 rows += _per_class(name, score(counts), targets.names, shared, support)
     if all(rule != TUNED for rule, _ in _label_predictions(folds)):
@@ -146,26 +146,34 @@ def _score_labels(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan
     return rows
 
 
-def _score_numbers(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan) -> list[Row]:
+def _score_numbers(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan, *, is_whole: bool) -> list[Row]:
     truth, pred = _joined(folds, targets)
     sums = regression_sums_by_block(truth, pred, np.zeros(len(truth), np.int64))[1].sum(axis=0)
     size = _size(folds, plan)
     rows = [_row(name, float(score(sums)), size, "macro") for name, score in REGRESSION_METRICS.items()]
-    if len(folds) > 1:
+    if is_whole:
         support = np.full(targets.n_outputs, len(truth))
         for name, score in PER_OUTPUT_METRICS.items():
             rows += _per_class(name, score(sums), targets.names, size, support)
     return rows
 
 
-def _score_rankings(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan) -> list[Row]:
+def _score_rankings(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan, *, is_whole: bool) -> list[Row]:
     precision = np.concatenate([item.pred for item in folds])
     size = _size(folds, plan)
     mean = precision.mean(axis=0, dtype=np.float64)
     return [{**_row("precision_at_k", float(value), size), "k": k} for k, value in zip(RETRIEVAL_KS, mean, strict=True)]
 
 
-_SCORERS: Mapping[str, Callable[[Sequence[FoldOutcome], Targets, FoldPlan], list[Row]]] = {
+class _Scorer(Protocol):
+    """Scores folds together; `is_whole` adds rows by class: all folds of a cell, be it one."""
+
+    def __call__(
+        self, folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan, *, is_whole: bool
+    ) -> list[Row]: ...
+
+
+_SCORERS: Mapping[str, _Scorer] = {
     "class": _score_classes,
     "multilabel": _score_labels,
     "fractions": _score_numbers,

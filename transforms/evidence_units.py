@@ -32,7 +32,7 @@ class Units:
         shard: str (n,); the region of leave-one-region-out.
         lon: float64 (n,), degrees.
         lat: float64 (n,).
-        label: int16 (n,) class ids, none negative.
+        label: int16 (n,) class ids; -1 = a patch of several classes, none of which is its only one.
         given_fold: int16 (n,), -1 = not given.
         given_group: int32 (n,), -1 = not given.
         half_side_m: half the side of a footprint; 0 for pixels.
@@ -83,18 +83,17 @@ class SchemePlans:
 
 
 def units_from_labels(kind: UnitKind, rows: pa.Table, half_side_m: float) -> Units:
-    """Take the labelled places of a label table (with its `shard`)."""
-    rows = rows.filter(rows["label"].is_valid())
-    given = {name: rows[name].fill_null(-1).to_numpy() for name in ("given_fold", "given_group")}
+    """Take the places of a label table (with its `shard`); which rows are units is the caller's choice."""
+    filled = {name: rows[name].fill_null(-1).to_numpy() for name in ("label", "given_fold", "given_group")}
     return Units(
         kind,
         rows[f"{kind}_id"].to_numpy(),
         np.array(rows["shard"].to_pylist(), dtype=np.str_),
         rows["lon"].to_numpy(),
         rows["lat"].to_numpy(),
-        rows["label"].to_numpy(),
-        given["given_fold"],
-        given["given_group"],
+        filled["label"],
+        filled["given_fold"],
+        filled["given_group"],
         half_side_m,
     )
 

@@ -40,6 +40,8 @@ DISTANCE_TOLERANCE_M = 1.0
 NEAR_DUPLICATE_COSINE = 0.9999
 #: Neighbours that vote in the coordinates-only score.
 N_NEIGHBOURS = 15
+#: Why checks of classes are left out; patches of several classes are in none of them.
+_NO_CLASS = "no units with one class on one side"
 #: Units that are drawn for costly checks: tested, trained on, and per side of the adversarial classifier.
 MAX_TESTED, MAX_TRAINED, MAX_SIDE = 1000, 20_000, 1000
 
@@ -227,6 +229,9 @@ def _audit_duplicates(
 def _audit_classes(
     units: Units, class_names: Sequence[str], fold: int, train: IntArray, test: IntArray
 ) -> list[AuditRow]:
+    train, test = (side[units.label[side] >= 0] for side in (train, test))
+    if not len(train) or not len(test):
+        return [AuditRow(fold, "class_share_gap", None, None, "info", _NO_CLASS)]
     counts = [np.bincount(units.label[side], minlength=len(class_names)) for side in (train, test)]
     present = (counts[0] + counts[1]) > 0
     rows = []
@@ -249,6 +254,10 @@ def _audit_coordinates(
     units: Units, n_classes: int, fold: int, train: IntArray, test: IntArray, rng: np.random.Generator
 ) -> AuditRow:
     """Score the place alone: nearest neighbours on the ground, beside the majority class."""
+    name = "coordinates_macro_f1"
+    train, test = (side[units.label[side] >= 0] for side in (train, test))
+    if not len(train) or not len(test):
+        return AuditRow(fold, name, None, None, "info", _NO_CLASS)
     xyz = earth_xyz(units.lon, units.lat)
     trained, tested = _draw(train, MAX_TRAINED, rng), _draw(test, MAX_TESTED, rng)
     truth, labels = units.label[tested].astype(np.int64), units.label[trained].astype(np.int64)
@@ -257,7 +266,7 @@ def _audit_coordinates(
     majority = np.full(len(truth), np.bincount(labels).argmax())
     prior = float(macro_f1(confusion(truth, majority, n_classes)))
     text = f"macro-F1 of {N_NEIGHBOURS} neighbours by place alone; the threshold is that of the majority class"
-    return AuditRow(fold, "coordinates_macro_f1", value, prior, "info", text)
+    return AuditRow(fold, name, value, prior, "info", text)
 
 
 def _audit_near_duplicates(

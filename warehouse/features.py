@@ -59,7 +59,7 @@ class LabelledUnits:
 
     Attributes:
         units: labelled places.
-        purity: float32 (n,), majority share among labelled cells; 1 for pixels.
+        purity: float32 (n,), majority share among labelled cells, NaN where a source does not tell; 1 for pixels.
         valid_share: float32 (n,), share of the unit that is labelled; 1 for pixels.
         rows: the label rows, in the order of the units.
         is_simulated: True if labels or places are.
@@ -75,6 +75,8 @@ class LabelledUnits:
 def read_labelled_units(warehouse: Warehouse, kind: UnitKind, label: str, year: int) -> LabelledUnits | None:
     """Read the labelled patches, or the labelled sampled pixels, that stand for an embedding year.
 
+    A patch is labelled if it has a class, or if most of it is: sources of several classes a patch name no single one.
+
     Returns:
         The units in the order of the shards; None where no unit has a label.
     """
@@ -86,8 +88,11 @@ def read_labelled_units(warehouse: Warehouse, kind: UnitKind, label: str, year: 
     rows = warehouse.read_many(table, keys)
     if kind == "pixel":
         rows = rows.filter(pa.array(_is_sampled(warehouse, rows["pixel_id"].to_numpy(), year)))
-    rows = rows.filter(rows["label"].is_valid())
-    if not rows.num_rows:  # labels of another place, or patches of several classes each
+    is_labelled = pc.field("label").is_valid()
+    if kind == "patch":
+        is_labelled |= pc.field("valid_share") >= MIN_LABELLED_SHARE
+    rows = rows.filter(is_labelled)
+    if not rows.num_rows:  # labels of another place
         return None
     product = warehouse.patch_product
     half_side = (product.patch_m or 0.0) / 2 if kind == "patch" and product is not None else 0.0

@@ -38,6 +38,7 @@ from transforms.variogram import VariogramRange, class_indicators, empirical_var
 from warehouse.errors import UnplannedSchemeError
 from warehouse.features import FeatureReader, FloatMatrix, LabelledUnits, read_labelled_units
 from warehouse.layout import PartitionKey
+from warehouse.reader import vectors
 from warehouse.store import Warehouse, any_simulated, evaluate_settings, list_schemes
 
 #: Units that a variogram is measured on: 4.5 million pairs.
@@ -106,7 +107,7 @@ def make_folds(warehouse: Warehouse, year: int) -> StoredFolds:
     settings = evaluate_settings(warehouse)
     labelled = read_units(warehouse, year)
     reader = FeatureReader(warehouse, year)
-    ranges = {kind: _measure_ranges(warehouse, reader, year, item.units) for kind, item in labelled.items()}
+    ranges = {kind: _measure_ranges(warehouse, reader, year, item) for kind, item in labelled.items()}
     sizing = _size(warehouse, ranges)
     rules = FoldRules(sizing.edge_m, sizing.buffer_m, settings.n_folds, settings.seed)
     found = plan_schemes([item.units for item in labelled.values()], list_schemes(warehouse), rules)
@@ -160,12 +161,13 @@ class _Ranges:
         }
 
 
-def _measure_ranges(warehouse: Warehouse, reader: FeatureReader, year: int, units: Units) -> _Ranges:
+def _measure_ranges(warehouse: Warehouse, reader: FeatureReader, year: int, labelled: LabelledUnits) -> _Ranges:
     """Measure variograms of labels and of the first principal component of the native vectors, on a sample."""
+    units = labelled.units
     rng = np.random.default_rng(evaluate_settings(warehouse).seed)
-    chosen = rng.choice(len(units), min(len(units), VARIOGRAM_UNITS), replace=False)
-    sample = take_units(units, np.sort(chosen))
-    label, problem = _range_of(sample, class_indicators(sample.label), "labels")
+    chosen = np.sort(rng.choice(len(units), min(len(units), VARIOGRAM_UNITS), replace=False))
+    sample = take_units(units, chosen)
+    label, problem = _range_of(sample, _indicators(labelled)[chosen], "labels")
     features = native_features(warehouse, reader, year, sample)
     if features is None:
         return _Ranges(label, None, (problem, f"no native vectors of {units.kind} units"))
@@ -173,6 +175,13 @@ def _measure_ranges(warehouse: Warehouse, reader: FeatureReader, year: int, unit
     values = first_component(features[known]) if len(known) else np.empty((0, 1))
     feature, other = _range_of(take_units(sample, known), values, "features")
     return _Ranges(label, feature, (problem, other))
+
+
+def _indicators(labelled: LabelledUnits) -> npt.NDArray[np.float64]:
+    """Give the classes of units as indicators (n, k): the one class, or all of them where units have several."""
+    if (labelled.units.label >= 0).all():
+        return class_indicators(labelled.units.label)
+    return vectors(labelled.rows, "multi_label").astype(np.float64)
 
 
 def _range_of(units: Units, values: npt.NDArray[np.float64], what: str) -> tuple[VariogramRange | None, str]:

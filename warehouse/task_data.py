@@ -136,8 +136,14 @@ def load_task(warehouse: Warehouse, task: Task, year: int, arms: Iterable[Arm]) 
     if before is not None:
         earlier = FeatureReader(warehouse, before)
     targets, has_target = _targets(warehouse, task, labelled, year, before)
-    purity_min = settings.purity_min if task == "T7" else 0.0
-    chosen = np.flatnonzero(usable & has_target & (labelled.purity >= purity_min))
+    if task == "T7":
+        usable &= labelled.purity >= settings.purity_min
+    chosen = np.flatnonzero(usable & has_target)
+    if not len(chosen):
+        raise TooFewUnitsError(
+            f"units of task {task}", f"none among {len(usable)} labelled ones", "units with what the task predicts",
+            "Labels that name several classes a patch serve T2 alone: drop the task, or use another label source.",
+        )  # fmt: skip
     units = take_units(labelled.units, chosen)
     covered = np.ones(len(units), bool)
     for arm in arms:
@@ -189,7 +195,7 @@ def _targets(
         case "values":
             return _value_targets(warehouse, labelled, year)
         case kind:
-            return Targets(kind, labelled.units.label, names), every
+            return Targets(kind, labelled.units.label, names), labelled.units.label >= 0
 
 
 def _value_targets(warehouse: Warehouse, labelled: LabelledUnits, year: int) -> tuple[Targets, npt.NDArray[np.bool_]]:
@@ -234,7 +240,7 @@ def _change_targets(
     slot = match_keys(labelled.units.unit_id, earlier.units.unit_id)
     settings = evaluate_settings(warehouse)
     pure = (earlier.purity >= settings.purity_min) & (earlier.valid_share >= MIN_LABELLED_SHARE)
-    has_target = (slot >= 0) & pure[slot]
+    has_target = (slot >= 0) & pure[slot] & (labelled.units.label >= 0) & (earlier.units.label[slot] >= 0)
     changed = (labelled.units.label != earlier.units.label[slot]).astype(np.int16)
     return Targets("class", changed, CHANGE_NAMES), has_target
 
@@ -253,6 +259,8 @@ def _unit_rule(warehouse: Warehouse, task: Task) -> str:
     match task:
         case "T1" | "T4":
             return f"majority class, {labelled}"
+        case "T2" if warehouse.label(settings.label).kind == "bigearthnet":
+            return "all classes that the source names"
         case "T2":
             return f"classes that cover at least 5 % of the patch, {labelled}"
         case "T3":

@@ -45,7 +45,7 @@ def assert_same(found: FoldPlan, expected: FoldPlan) -> None:
     np.testing.assert_array_equal(found.in_buffer, expected.in_buffer)
 
 
-def test_units_are_the_labelled_rows() -> None:
+def test_units_are_the_rows_with_minus_one_for_what_is_missing() -> None:
     rows = pa.table(
         {
             "patch_id": pa.array([4, 5, 6], pa.uint64()),
@@ -58,12 +58,11 @@ def test_units_are_the_labelled_rows() -> None:
         }
     )
     units = units_from_labels("patch", rows, 160.0)
-    assert len(units) == 2
-    assert units.unit_id.tolist() == [4, 6]
-    assert units.shard.tolist() == ["a", "c"]
-    assert units.label.tolist() == [1, 0]
-    assert units.given_fold.tolist() == [-1, 3]
-    assert units.given_group.tolist() == [7, -1]
+    assert units.unit_id.tolist() == [4, 5, 6]
+    assert units.shard.tolist() == ["a", "b", "c"]
+    assert units.label.tolist() == [1, -1, 0]
+    assert units.given_fold.tolist() == [-1, 2, 3]
+    assert units.given_group.tolist() == [7, -1, -1]
     assert (units.kind, units.half_side_m) == ("patch", 160.0)
 
 

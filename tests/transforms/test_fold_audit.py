@@ -169,6 +169,23 @@ class TestClassesAndBlocks:
         assert "0 units to train on" in find(rows, "units")[0].detail
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_units_of_several_classes_are_in_no_check_of_classes(share: float) -> None:
+    units = make_units()
+    is_several = np.arange(len(units)) < share * len(units)
+    mixed = replace(units, label=np.where(is_several, -1, units.label).astype(np.int16))
+    plan = plan_of(mixed, "random")
+    rows = audit(mixed, plan, None)
+    if share == 1.0:
+        for name in ("class_share_gap", "coordinates_macro_f1"):
+            assert {(row.value, row.status) for row in find(rows, name)} == {(None, "info")}
+        return
+    tested = plan.tests(0) & ~is_several
+    shares = np.bincount(units.label[tested], minlength=len(NAMES)) / tested.sum()
+    row = next(row for row in find(rows, "class_share_gap") if row.fold == 0)
+    assert f"{NAMES[0]} {shares[0]:.3f} tested" in row.detail
+
+
 def test_sizes_are_held_against_the_larger_range() -> None:
     ranges = {
         "label": VariogramRange(900.0, True, "spherical", 0.0),

@@ -151,7 +151,7 @@ def test_the_real_patches_label_places_in_them(tmp_path: Path, real_data: Path) 
     assert names_of(labels.multi_label, CLASSES_19) == [["Arable land", "Pastures"]]
 
 
-def test_labels_without_a_single_class_a_patch_are_no_units(tmp_path: Path) -> None:
+def test_a_patch_of_several_classes_is_a_unit_without_a_single_class(tmp_path: Path) -> None:
     write_four(tmp_path)
     places = centres(603_000, 603_100)  # both in a patch of two classes
     warehouse = open_with_ids(tmp_path, v1_label(tmp_path), ["0"] * 2, places)
@@ -159,7 +159,10 @@ def test_labels_without_a_single_class_a_patch_are_no_units(tmp_path: Path) -> N
     labels, split = source.label_patches(places)
     rows = patch_label_table(places, labels, split, "cover", source.class_names, is_simulated=False)
     warehouse.write("core_label_cover__patches", PartitionKey(YEAR, "here"), rows, source.provenance([]))
-    assert read_labelled_units(warehouse, "patch", "cover", YEAR) is None
+    found = read_labelled_units(warehouse, "patch", "cover", YEAR)
+    assert found is not None
+    assert found.units.label.tolist() == [-1, -1]
+    assert found.valid_share.tolist() == [1.0, 1.0]
     stored = warehouse.read("core_label_cover__patches", PartitionKey(YEAR, "here"))
     assert stored["valid_share"].to_pylist() == [1.0, 1.0]
     assert [sum(flags) for flags in stored["multi_label"].to_pylist()] == [2, 2]
