@@ -56,10 +56,11 @@ def map_cell(
     """Predict the places of the kept windows, each by the fold that holds its block out.
 
     Returns:
-        Rows of `out_probe__predictions` without the shared columns, with the `block_id` of each; None for controls,
-        without windows, where folds are not blocks, or where scores of the probe may not be interpolated.
+        Rows of `out_probe__predictions` without the shared columns, with the `block_id` of each; None for controls
+        and joined arms, without windows, where folds are not blocks, or where scores of the probe may not be
+        interpolated.
     """
-    if plan.scheme != "block" or not warehouse.settings.keep.windows or arm.family == "control":
+    if plan.scheme != "block" or not warehouse.settings.keep.windows or arm.family in ("control", "fusion"):
         return None
     if any(item.probe is None for item in outcome.folds):
         return None

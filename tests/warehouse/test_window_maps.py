@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from tests.transforms.test_upsampled_rows import eg_places, grid_places
-from transforms.evaluation import FoldOutcome
+from transforms.arms import ARMS
+from transforms.evaluation import CellOutcome, FoldOutcome
 from transforms.probes.logistic import LogisticProbe
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.operators import UPSAMPLERS
-from warehouse.window_maps import _ReducedFirst
+from warehouse.window_maps import _ReducedFirst, map_cell
 
 UNFITTED = [name for name, entry in UPSAMPLERS.items() if not entry.is_fitted]
 
@@ -30,6 +33,14 @@ def fit_outcome(field: PatchField, classes: tuple[int, ...]) -> FoldOutcome:
     probe = LogisticProbe(4).fit(features, labels)
     empty = np.empty(0, np.int64)
     return FoldOutcome(0, empty, empty.astype(np.int16), np.empty((0, 4), np.float32), 300, None, probe)
+
+
+@pytest.mark.parametrize("name", [arm.name for arm in ARMS.values() if arm.parts])
+def test_joined_arms_are_scored_and_not_mapped(name: str) -> None:
+    # they have no operator to map with; a study that lists them must not end there
+    warehouse = SimpleNamespace(settings=SimpleNamespace(keep=SimpleNamespace(windows=("a",))))
+    outcome = CellOutcome((fit_outcome(make_field(grid_places(8)), (0, 1)),), "")
+    assert map_cell(warehouse, None, 2021, ARMS[name], None, SimpleNamespace(scheme="block"), outcome) is None
 
 
 def test_every_operator_that_learns_nothing_is_linear() -> None:
