@@ -141,8 +141,25 @@ def test_joined_features_stand_side_by_side() -> None:
     found = JoinedFeatures((StoredFeatures(features), StoredFeatures(-features[:, :2]))).of_fold(
         0, np.array([3, 1]), np.array([7])
     )
-    np.testing.assert_array_equal(found.train, np.hstack([features[[3, 1]], -features[[3, 1], :2]]))
-    assert (found.test.shape, found.split_at) == ((1, 6), 4)
+    parts = [features, -features[:, :2]]
+    lengths = [np.sqrt((part[[3, 1]] ** 2).sum(axis=1).mean()) for part in parts]
+    expected = np.hstack([part / length for part, length in zip(parts, lengths, strict=True)])
+    np.testing.assert_allclose(found.train, expected[[3, 1]], rtol=1e-6)
+    np.testing.assert_allclose(found.test, expected[[7]], rtol=1e-6)
+    assert found.split_at == 4
+
+
+def test_neither_part_of_a_joined_arm_outweighs_the_other_by_its_unit() -> None:
+    features, _ = make_data()
+    other = np.random.default_rng(5).normal(size=(240, 3)).astype(np.float32)
+    train, test = np.arange(100), np.arange(100, 240)
+    found, scaled = (
+        JoinedFeatures((StoredFeatures(features), StoredFeatures(unit * other))).of_fold(0, train, test)
+        for unit in (1.0, 1000.0)
+    )
+    np.testing.assert_allclose(scaled.test, found.test, rtol=1e-5)
+    silent = JoinedFeatures((StoredFeatures(features), StoredFeatures(0 * other))).of_fold(0, train, test)
+    assert (silent.test[:, 4:] == 0).all()
 
 
 def test_selected_features_are_those_of_the_chosen_units() -> None:
