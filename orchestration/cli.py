@@ -22,7 +22,6 @@ from orchestration import crossing_commands, encode_command, evidence_commands
 from orchestration.console import (
     DEMO_CONFIG,
     EXIT_FAILED,
-    EXIT_INTERRUPTED,
     EXIT_USAGE,
     ROOT,
     ConfigOption,
@@ -32,9 +31,9 @@ from orchestration.console import (
     open_warehouse,
     out,
     plain,
-    print_outcome,
     print_rows,
     print_table,
+    show_steps,
 )
 from transforms.errors import IsthmusError
 from warehouse.errors import SettingsError
@@ -78,6 +77,13 @@ def world_build(
 def run(config: ConfigOption = DEMO_CONFIG) -> None:
     """Ingest, derive, evaluate and report what a settings file describes. Safe to repeat and to interrupt."""
     _run_pipeline(config)
+
+
+@app.command()
+def evaluate(config: ConfigOption = DEMO_CONFIG) -> None:
+    """Run the cells that are not done on what is stored, then report: to go on with a study that was stopped."""
+    open_warehouse(config)
+    _run_pipeline(config, answers_only=True)
 
 
 @app.command()
@@ -193,22 +199,12 @@ def _build_world(root: Path, size: str, seed: int) -> dict[str, Any]:
     return {name: plain(getattr(summary, name)) for name in summary.__dataclass_fields__}
 
 
-def _run_pipeline(config: Path) -> None:
-    """Run all jobs with a bar, then say what came out; exit 1 if anything failed."""
+def _run_pipeline(config: Path, *, answers_only: bool = False) -> None:
+    """Run the jobs with a bar, then say what came out; exit 1 if anything failed."""
     from orchestration.pipeline import Pipeline
 
     pipeline = Pipeline(config)
-    failures, done = [], 0
-    told: set[str] = set()
-    try:
-        with make_progress() as bar:
-            task = bar.add_task("starting", total=None)
-            for outcome in pipeline.run(lambda step: bar.update(task, description=str(step))):
-                done += outcome.ok
-                failures += [] if outcome.ok else [outcome]
-                print_outcome(outcome, told)
-    except KeyboardInterrupt:
-        _complain("interrupted", "nothing is half-written; the same command starts again", EXIT_INTERRUPTED)
+    done, failures = show_steps(pipeline.run_answers if answers_only else pipeline.run)
     _print_verdicts(pipeline)
     out.print(f"warehouse  {pipeline.warehouse.root}")
     if pipeline.warehouse.report_path.is_file():

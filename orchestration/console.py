@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+from orchestration.progress_log import listen_to_bodies
 
 #: Results go to standard output, everything else to standard error, so that pipes stay clean.
 out = Console(soft_wrap=True)
@@ -103,6 +106,37 @@ def print_outcome(outcome: Any, told: set[str]) -> None:
         err.print(f"[yellow]skipped[/] {outcome.step}: something that it needs failed", highlight=False)
     elif outcome.ok and outcome.seconds > _WORTH_TELLING_S:
         err.print(f"{outcome.step}: {outcome.seconds:.1f} s", highlight=False)
+
+
+def show_steps(run: Callable[[Callable[[Any], None]], Iterator[Any]]) -> tuple[int, list[Any]]:
+    """Run steps with a bar that says where they are; what they say goes to the bar, or to lines where there is none.
+
+    Args:
+        run: given what to tell of each step before it runs, yields the outcomes.
+
+    Returns:
+        (steps that went well, outcomes of the others).
+    """
+    failures, done = [], 0
+    told: set[str] = set()
+    try:
+        with make_progress() as bar:
+            task = bar.add_task("starting", total=None)
+
+            def tell(text: str) -> None:
+                bar.update(task, description=text)
+                if not err.is_terminal:
+                    err.print(text, highlight=False, markup=False)
+
+            with listen_to_bodies(tell):
+                for outcome in run(lambda step: bar.update(task, description=str(step))):
+                    done += outcome.ok
+                    failures += [] if outcome.ok else [outcome]
+                    print_outcome(outcome, told)
+    except KeyboardInterrupt:
+        err.print("[bold red]interrupted[/] nothing is half-written; the same command starts again")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    return done, failures
 
 
 def _cell(value: Any) -> str:

@@ -25,6 +25,7 @@ from assets.release_index import build_index_asset
 from assets.upsampled import build_upsampled_asset
 from orchestration.checks import build_checks
 from orchestration.jobs import build_jobs
+from orchestration.progress_log import PROGRESS_LOGGER, progress_logger
 from orchestration.resources import WarehouseResource
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
@@ -50,6 +51,7 @@ def build_defs(config: Path | str | None = None, **overrides: object) -> dg.Defi
         "assets": assets,
         "asset_checks": checks,
         "jobs": build_jobs(assets, checks),
+        "loggers": {"console": dg.colored_console_logger, PROGRESS_LOGGER: progress_logger},
         "resources": {"isthmus": WarehouseResource(config=str(path.resolve()))},
     }
     return dg.Definitions(**{**parts, **overrides})  # type: ignore[arg-type]  # keyword overrides of any part

@@ -5,20 +5,16 @@ Belongs here: their arguments and what they print. Does not: work (`pipeline.py`
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
 
 from orchestration.console import (
     DEMO_CONFIG,
     EXIT_FAILED,
-    EXIT_INTERRUPTED,
     ConfigOption,
     JsonOption,
     err,
-    make_progress,
-    print_outcome,
     print_table,
+    show_steps,
 )
 
 #: Scores of the oracles, and why one was not run; one line each.
@@ -44,17 +40,7 @@ def oracles(config: ConfigOption = DEMO_CONFIG, as_json: JsonOption = False) -> 
     from warehouse.catalog import run_sql
 
     pipeline = Pipeline(config)
-    failures: list[Any] = []
-    told: set[str] = set()
-    try:
-        with make_progress() as bar:
-            task = bar.add_task("starting", total=None)
-            for outcome in pipeline.run_oracles(lambda step: bar.update(task, description=str(step))):
-                failures += [] if outcome.ok else [outcome]
-                print_outcome(outcome, told)
-    except KeyboardInterrupt:
-        err.print("[bold red]interrupted[/] nothing is half-written; the same command starts again")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    _, failures = show_steps(pipeline.run_oracles)
     warehouse = pipeline.warehouse
     print_table(run_sql(warehouse.root, warehouse.specs, warehouse.settings.compare, _LADDER), as_json)
     if failures:

@@ -21,6 +21,7 @@ import psutil
 
 from orchestration.definitions import CONFIG_VARIABLE, build_defs
 from orchestration.partitions import format_key, seed_partitions
+from orchestration.progress_log import PROGRESS_LOGGER
 from orchestration.run_problems import list_failed_checks, list_problems
 from warehouse.errors import SourceMissingError
 from warehouse.layout import ALL, PartitionKey
@@ -131,6 +132,18 @@ class Pipeline:
                     failed.append(outcome.step)
                 yield outcome
         yield from self._answer(bool(failed or unreadable), started)
+
+    def run_answers(self, started: Callable[[Step], None]) -> Iterator[StepOutcome]:
+        """Evaluate and report what is stored; cells that are done are not run again.
+
+        Args:
+            started: told each step before it runs.
+
+        Yields:
+            The outcome of each step.
+        """
+        self._seed()
+        yield from self._answer(False, started)
 
     def run_oracles(self, started: Callable[[Step], None]) -> Iterator[StepOutcome]:
         """Run the oracles, and of what they need what is not stored: places of patches and their labels.
@@ -291,7 +304,9 @@ class Pipeline:
                     partition_key=format_key(step.key),
                     raise_on_error=False,
                     # events are in the instance's history; the console shows only what a user must act on
-                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                    run_config={
+                        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}, PROGRESS_LOGGER: {}},
+                    },
                 )
             )
         except KeyboardInterrupt:

@@ -101,7 +101,7 @@ class TaskData:
         assert self.earlier is not None  # the caller asks only where there is an earlier year
         if arm.family == "control" and arm.side == "none":
             return StoredFeatures(self.reader.stored(arm, self.units))
-        if arm.parts or arm.family == "control" or self.reader.is_fitted(arm):
+        if _has_no_change(self.reader, arm):
             raise TooFewUnitsError(
                 f"changes of {arm.name}", "an arm that is fitted, joined or shuffled", "stored vectors of both years",
                 "Score it on T1.",
@@ -150,6 +150,8 @@ def load_task(warehouse: Warehouse, task: Task, year: int, arms: Iterable[Arm]) 
         # an arm without stored rows fails in its own cell, with the reason; it must not take the units of the others
         with contextlib.suppress(MissingOperatorError):
             covered &= reader.is_covered(arm, units)
+        if earlier is not None:
+            covered &= _was_covered(earlier, arm, units)
     chosen = chosen[covered]
     return TaskData(
         task,
@@ -161,6 +163,19 @@ def load_task(warehouse: Warehouse, task: Task, year: int, arms: Iterable[Arm]) 
         labelled.is_simulated or any_simulated(warehouse),
         _unit_rule(warehouse, task),
     )
+
+
+def _was_covered(earlier: FeatureReader, arm: Arm, units: Units) -> npt.NDArray[np.bool_]:
+    """Tell which units an arm has a vector for in the earlier year; all where it has none, for then its cell fails."""
+    if _has_no_change(earlier, arm):
+        return np.ones(len(units), bool)
+    found = np.isfinite(earlier.stored(arm, units)).all(axis=1)
+    return np.asarray(found if found.any() else np.ones(len(units)), np.bool_)
+
+
+def _has_no_change(reader: FeatureReader, arm: Arm) -> bool:
+    """Tell whether an arm has no difference of stored vectors: it is fitted, joined, or a control."""
+    return bool(arm.parts) or arm.family == "control" or reader.is_fitted(arm)
 
 
 def _require_labels(warehouse: Warehouse, task: Task, label: str, year: int) -> LabelledUnits:
