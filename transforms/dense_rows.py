@@ -13,22 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transforms.map_tally import WINDOWS, MapTally
 from transforms.metrics import confusion
 from transforms.regression_metrics import REGRESSION_METRICS, regression_sums_by_block
-from transforms.segmentation_metrics import (
-    SIZE_EDGES_PX,
-    area_bias,
-    boundary_counts_by_block,
-    boundary_f,
-    fractions_by_cell,
-    recall_by_size,
-    size_counts_by_block,
-)
+from transforms.segmentation_metrics import area_bias, fractions_by_cell
 
 Row = dict[str, Any]
 Grid = npt.NDArray[np.int16]
-#: Tolerances of boundary F.
-TOLERANCES_PX = (1, 3)
 #: Sides of the cells of T6, in pixels: 20, 40, 80 and 160 m of AlphaEarth.
 CELLS_PX = (2, 4, 8, 16)
 
@@ -80,30 +71,17 @@ def dense_rows(pixels: MappedPixels, class_names: Sequence[str]) -> list[Row]:
         return []
     size = {"n_units": int(scored.sum()), "n_blocks": len(np.unique(pixels.block_id[scored]))}
     k = len(class_names)
-    rows = [*_boundary_rows(grids, k), *_object_rows(grids, k)]
+    tally = MapTally(k)
+    for grid in grids:
+        tally.add(grid.truth, grid.pred, grid.block_id)
     bias = area_bias(confusion(pixels.truth[scored], pixels.pred[scored], k))
-    rows += [
-        {"metric": "area_bias", "averaging": "none", "value": float(v), "class_id": i, "class_name": class_names[i]}
-        for i, v in enumerate(bias)
+    shared = {"metric": "area_bias", "averaging": "none", "stratum": WINDOWS, **size}
+    biases = [
+        {**shared, "value": float(value), "class_id": i, "class_name": name}
+        for i, (name, value) in enumerate(zip(class_names, bias, strict=True))
     ]
-    dense = [{"task": "T5", "stratum": "kept windows", **size, **row} for row in rows]
+    dense = [{"task": "T5", **row} for row in (*tally.rows(), *biases)]
     return dense + [row for cell_px in CELLS_PX for row in _fraction_rows(grids, k, cell_px, pixels.pixel_m)]
-
-
-def _boundary_rows(grids: Sequence[_Maps], k: int) -> Iterator[Row]:
-    for tolerance in TOLERANCES_PX:
-        counts = sum(boundary_counts_by_block(g.truth, g.pred, g.block_id, k, tolerance)[1].sum(axis=0) for g in grids)
-        value = float(boundary_f(counts))
-        yield {"metric": "boundary_f", "averaging": "macro", "tolerance_px": float(tolerance), "value": value}
-
-
-def _object_rows(grids: Sequence[_Maps], k: int) -> Iterator[Row]:
-    counts = sum(size_counts_by_block(g.truth, g.pred, g.block_id, k)[1].sum(axis=(0, 1)) for g in grids)
-    edges = [0, *SIZE_EDGES_PX, None]
-    for low, high, value, n in zip(edges, edges[1:], recall_by_size(counts), np.asarray(counts)[:, 1], strict=False):
-        name = f">= {low} px" if high is None else f"{low} to {high - 1} px"
-        yield {"metric": "object_recall", "averaging": "micro", "stratum": "object size", "stratum_value": name,
-               "value": float(value), "support": int(n)}  # fmt: skip
 
 
 def _fraction_rows(grids: Sequence[_Maps], k: int, cell_px: int, pixel_m: float) -> Iterator[Row]:

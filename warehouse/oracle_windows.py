@@ -17,9 +17,10 @@ from transforms.alignment import match_keys, take_or
 from transforms.blocks import assign_blocks
 from transforms.errors import LatticeError
 from transforms.label_rows import CELL_M, footprint_cells
+from transforms.map_tally import WINDOWS, MapTally
 from transforms.oracles.constant_labels import choose_majority, count_blocks
 from transforms.oracles.fractions import FractionOracle
-from transforms.oracles.maps import WINDOWS, MapTally, paint_blocks
+from transforms.oracles.maps import paint_blocks
 from transforms.oracles.rows import Row, map_row, skipped_row
 from transforms.oracles.tally import OracleKey, PatchCells
 from transforms.places import PatchPlaces

@@ -9,9 +9,9 @@ import pytest
 
 from tests.conftest import TinyRun
 from transforms.blocks import block_bounds
+from transforms.map_tally import MapTally
 from transforms.metrics import mean_iou, overall_accuracy
 from transforms.oracles.constant_labels import choose_for_iou, constant_confusions
-from transforms.oracles.maps import MapTally
 from warehouse import oracle_windows
 from warehouse.label_sources import open_sampled_labels
 from warehouse.oracles import make_oracles

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.errors import ShapeError
+from transforms.map_tally import MapTally
 from transforms.oracles.constant_labels import choose_majority, count_blocks
-from transforms.oracles.maps import MapTally, paint_blocks
+from transforms.oracles.maps import paint_blocks
 
 PATCH_PX = 32
 

@@ -81,7 +81,7 @@ def agreement_rows(key: OracleKey, found: BlockCounts, agreement: Agreement, cla
 
 
 def map_row(key: OracleKey, row: Row) -> Row:
-    """Complete a row of `maps.map_rows`: whose it is, and that it bounds nothing."""
+    """Complete a row of `map_tally.MapTally`: whose it is, and that it bounds nothing."""
     return _shared(key) | {"bound_for": NO_ARM, "status": "ok"} | row
 
 
