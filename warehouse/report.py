@@ -9,11 +9,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from transforms.report import ProductFacts, Query, ReportData, render_operators, render_report
+from transforms.report import Links, ProductFacts, Query, ReportData, render_labels, render_operators, render_report
+from transforms.report.labels import labels_year
 from warehouse.catalog import open_catalog, run_on
 from warehouse.products import Product, find_product
+from warehouse.projections import picture_labels
 from warehouse.settings import Settings
 from warehouse.sql_files import list_sql, read_sql
+from warehouse.store import Warehouse
 from warehouse.table_spec import TableSpec
 
 #: Pitch of mapped pixels where no pixel product is compared.
@@ -21,7 +24,9 @@ _DEFAULT_PIXEL_M = 10.0
 
 
 def write_report(settings: Settings, root: Path, specs: Mapping[str, TableSpec], path: Path) -> Path:
-    """Write the report and, where a place is mapped, its page of operators; old ones are replaced atomically.
+    """Write the report and its further pages; old ones are replaced atomically.
+
+    The page of operators needs a mapped place, the page of labels scores on several labels a patch.
 
     Args:
         settings: names the products, labels and fold schemes.
@@ -30,18 +35,32 @@ def write_report(settings: Settings, root: Path, specs: Mapping[str, TableSpec],
         path: target; folders are made.
 
     Returns:
-        `path`: an HTML file that opens offline. The page of operators stands beside it, `{stem}_operators.html`.
+        `path`: an HTML file that opens offline. Beside it stand `{stem}_operators.html` and `{stem}_labels.html`.
     """
     data = read_report_data(settings, root, specs)
-    second = path.with_name(f"{path.stem}_operators.html")
-    operators = render_operators(data, path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if operators:
-        _replace(second, operators)
-    else:
-        second.unlink(missing_ok=True)
-    _replace(path, render_report(data, second.name if operators else ""))
+    links = Links(
+        operators=_write_further(path, "operators", render_operators(data, path.name)),
+        labels=_write_further(path, "labels", _render_labels(settings, data, path.name)),
+    )
+    _replace(path, render_report(data, links))
     return path
+
+
+def _render_labels(settings: Settings, data: ReportData, main_page: str) -> str:
+    """Render the page of labels; vectors are read only where it has scores."""
+    year = labels_year(data)
+    return render_labels(data, picture_labels(Warehouse(settings), year), main_page) if year is not None else ""
+
+
+def _write_further(main: Path, name: str, page: str) -> str:
+    """Write a further page, or remove an old one that has nothing to say any more; give its relative address."""
+    path = main.with_name(f"{main.stem}_{name}.html")
+    if not page:
+        path.unlink(missing_ok=True)
+        return ""
+    _replace(path, page)
+    return path.name
 
 
 def _replace(path: Path, page: str) -> None:

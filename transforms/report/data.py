@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.arms import CLAIMS
+from transforms.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,21 @@ class ReportData:
     def is_current(self, row: Mapping[str, Any]) -> bool:
         """Tell whether a row of evidence is about the label source of the settings."""
         return bool(row["label_source"] == self.label_name)
+
+
+@dataclass(frozen=True)
+class LabelPicture:
+    """Vectors of labelled patches on a plane.
+
+    Attributes:
+        projection: n patches on a plane.
+        flags: bool (n, k), which classes each has.
+        n_labelled: patches that were drawn from.
+    """
+
+    projection: Projection
+    flags: npt.NDArray[np.bool_]
+    n_labelled: int
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
@@ -24,11 +22,11 @@ from transforms.report.data import Contrast, ReportData, read_contrasts
 from transforms.report.maps import MapStrip, draw_maps
 from transforms.report.operators import build_sheets
 from transforms.report.scores import ArmScore, score_arms
+from transforms.report.templates import build_environment
 from transforms.report.wording import (
     TASK_TITLES,
     answer_question,
     arm_title,
-    honest_verdict,
     metric_title,
     number,
     pick_primary,
@@ -92,6 +90,22 @@ class Record:
     n_files: int
 
 
+@dataclass(frozen=True)
+class Links:
+    """Relative addresses of the further pages; empty where there is none.
+
+    Attributes:
+        operators: one place, every operator.
+        labels: several labels a patch.
+    """
+
+    operators: str = ""
+    labels: str = ""
+
+
+NO_LINKS = Links()
+
+
 def render_operators(data: ReportData, main_page: str) -> str:
     """Render the page of operators; empty where no place is mapped.
 
@@ -103,16 +117,16 @@ def render_operators(data: ReportData, main_page: str) -> str:
         One self-contained HTML page, or an empty text.
     """
     sheets = build_sheets(data)
-    template = _environment().get_template("operators.html")
+    template = build_environment().get_template("operators.html")
     return template.render(data=data, sheets=sheets, main_page=main_page) if sheets else ""
 
 
-def render_report(data: ReportData, operators_page: str = "") -> str:
+def render_report(data: ReportData, links: Links = NO_LINKS) -> str:
     """Render the report.
 
     Args:
         data: query results and what the settings say.
-        operators_page: relative address of the page of operators; empty where there is none.
+        links: relative addresses of the further pages.
 
     Returns:
         One self-contained HTML page: no script, no font, picture or style from elsewhere.
@@ -122,11 +136,11 @@ def render_report(data: ReportData, operators_page: str = "") -> str:
     answers = [answer_question(data, claim, contrasts) for claim in CLAIMS.values()]
     strip, no_maps = _map_strip(data, contrasts)
     return (
-        _environment()
+        build_environment()
         .get_template("template.html")
         .render(
             data=data,
-            operators_page=operators_page,
+            links=links,
             answers=answers,
             tasks=_task_sections(data, scores),
             contrast_sections=_contrast_sections(data, contrasts),
@@ -148,29 +162,6 @@ def render_report(data: ReportData, operators_page: str = "") -> str:
 
 #: Marks of the answers: tone is never shown by colour alone.
 _SYMBOLS = {"better": "+", "comparable": "≈", "worse": "−", "open": "?", "absent": "·"}
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = (arm_title, metric_title, scheme_title, number, signed, honest_verdict, bytes_title)
-    environment.filters |= {function.__name__: function for function in filters}
-    return environment
-
-
-def bytes_title(n_bytes: int) -> str:
-    """Spell a size in decimal units."""
-    size = float(n_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def _task_sections(data: ReportData, scores: Sequence[ArmScore]) -> list[TaskSection]:

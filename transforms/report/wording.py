@@ -113,6 +113,16 @@ def signed(value: float | None, digits: int = 3) -> str:
     return words if float(f"{value:.{digits}f}") != 0 else words[1:]
 
 
+def bytes_title(n_bytes: int) -> str:
+    """Spell a size in decimal units."""
+    size = float(n_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
 def answer_question(data: ReportData, claim: Claim, contrasts: list[Contrast]) -> Answer:
     """Say what the evidence says about a question.
 
