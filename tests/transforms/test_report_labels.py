@@ -115,15 +115,29 @@ def test_one_place_is_one_dot() -> None:
 
 def test_the_chart_places_classes_by_log_prevalence_and_names_what_fits() -> None:
     dots = {
-        "rf": [Dot("common", 0.1, 0.9), Dot("rare", 0.001, 0.1)],
-        "linear": [Dot("common", 0.1, 0.5), Dot("hidden", 0.099, 0.9)],
+        "rf": [Dot("common", 0.1, 0.9), Dot("rare", 0.002, 0.1)],
+        "linear": [Dot("common", 0.1, 0.5), *(Dot(f"hidden{i}", 0.099, 0.9) for i in range(5))],
         "mlp": [],
     }
     svg = draw_f2_by_prevalence(dots, "F2")
     common, rare = (float(x) for x in re.findall(r'<circle class="probe rf" cx="([\d.]+)"', svg))
     ticks = {text: float(x) for x, text in re.findall(r'<text class="tick" x="([\d.]+)" y="[\d.]+">([\d.]+) %<', svg)}
     assert common == pytest.approx(ticks["10"], abs=0.2)
-    assert rare == pytest.approx(ticks["0.1"], abs=0.2)
-    names = re.findall(r'class="tick name"[^>]*>(\w+)<', svg)
-    assert names == ["common", "rare"]
-    assert svg.count('<rect class="probe linear"') == 2
+    decade = ticks["1"] - ticks["0.1"]
+    assert rare == pytest.approx(ticks["0.1"] + np.log10(2) * decade, abs=0.2)
+    assert svg.count('<rect class="probe linear"') == 6
+    boxes = re.findall(r'class="tick name" x="([\d.]+)" y="([\d.]+)">(\w+)<', svg)
+    names = [name for _, _, name in boxes]
+    assert names[0] == "common"
+    assert "rare" in names
+    assert len(names) < 7  # six classes stand at one place: what fits on no side is left out
+    for i, (x, y, name) in enumerate(boxes):
+        for other_x, other_y, other in boxes[:i]:
+            apart_px = 3.1 * (len(name) + len(other))
+            assert abs(float(x) - float(other_x)) >= apart_px - 1 or abs(float(y) - float(other_y)) >= 12
+
+
+def test_a_single_decade_has_ticks_between() -> None:
+    svg = draw_f2_by_prevalence({"mlp": [Dot("one", 0.3, 0.5)]}, "F2")
+    shown = re.findall(r'<text class="tick"[^>]*>([\d.]+) %<', svg)
+    assert shown == ["100", "50", "20", "10"]

@@ -97,10 +97,12 @@ def _draw_axes(picture: Drawing, decades: int) -> None:
     for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
         picture.line(_LEFT, _y(tick), _WIDTH - _RIGHT, _y(tick), "grid")
         picture.text(_LEFT - 18, _y(tick) + 4, number(tick, 1), "tick")
-    for decade in range(decades + 1):
-        x = _x(10.0**-decade, decades)
+    between = (1.0, 0.5, 0.2) if decades <= 2 else (1.0,)
+    shares = [step * 10.0**-decade for decade in range(decades) for step in between]
+    for share in [*shares, 10.0**-decades]:
+        x = _x(share, decades)
         picture.line(x, _TOP, x, _HEIGHT - _BOTTOM, "grid")
-        picture.text(x, _HEIGHT - _BOTTOM + 16, f"{100 * 10.0**-decade:g} %", "tick")
+        picture.text(x, _HEIGHT - _BOTTOM + 16, f"{100 * share:g} %", "tick")
     picture.text((_LEFT + _WIDTH) / 2, _HEIGHT - 6, "prevalence: share of patches with the class", "tick")
     picture.text(_LEFT - 18, _TOP - 14, "F2", "tick")
 
@@ -114,16 +116,36 @@ def _draw_mark(picture: Drawing, x: float, y: float, css: str) -> None:
 
 
 def _write_names(picture: Drawing, dots: Sequence[Dot], decades: int) -> None:
-    """Write each class name above its highest mark; one that would lie on another is left out, the table has it."""
+    """Write each class name beside its highest mark; one that fits on no side is left out, the table has it."""
     highest: dict[str, Dot] = {}
     for dot in dots:
         if dot.name not in highest or dot.f2 > highest[dot.name].f2:
             highest[dot.name] = dot
-    taken: list[tuple[float, float, float]] = []
-    for dot in sorted(highest.values(), key=lambda one: -one.prevalence):
-        half = _LETTER_PX * len(dot.name) / 2
-        x = min(max(_x(dot.prevalence, decades), _LEFT + half), _WIDTH - _RIGHT - half)
-        y = _y(dot.f2) - 9
-        if all(abs(x - at) >= half + other or abs(y - line) >= _LINE_PX for at, line, other in taken):
-            picture.text(x, y, dot.name, "tick name")
-            taken.append((x, y, half))
+    taken = [_Box(_x(dot.prevalence, decades), _y(dot.f2), 5.0, 5.0) for dot in dots]
+    for dot in sorted(highest.values(), key=lambda one: (-one.prevalence, one.name)):
+        x, y, half = _x(dot.prevalence, decades), _y(dot.f2), _LETTER_PX * len(dot.name) / 2
+        for dx, dy in ((0.0, -13.0), (half + 8, 0.0), (-half - 8, 0.0), (0.0, 13.0)):
+            box = _Box(x + dx, y + dy, half, _LINE_PX / 2)
+            if box.is_inside() and not any(box.meets(other) for other in taken):
+                picture.text(box.x, box.y + 4, dot.name, "tick name")
+                taken.append(box)
+                break
+
+
+@dataclass(frozen=True)
+class _Box:
+    """Ground that a mark or a name takes: its middle and half of its extent, pixels."""
+
+    x: float
+    y: float
+    half_width: float
+    half_height: float
+
+    def meets(self, other: _Box) -> bool:
+        """Tell whether two boxes overlap."""
+        is_aside = abs(self.x - other.x) >= self.half_width + other.half_width
+        return not is_aside and abs(self.y - other.y) < self.half_height + other.half_height
+
+    def is_inside(self) -> bool:
+        """Tell whether the box lies between the axes; it may reach above the top."""
+        return self.x - self.half_width >= _LEFT and self.x + self.half_width <= _WIDTH - 2
