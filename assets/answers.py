@@ -1,8 +1,10 @@
 """`warehouse_duckdb` and `report`: what people open.
 
 `warehouse_duckdb` holds only views over the Parquet files and is replaced atomically, so a reader never blocks a
-run. `report` is one HTML page that opens offline. Both are derived from every table and have no partitions.
+run. `report` is HTML pages that open offline. Both are derived from every table and have no partitions.
 """
+
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -12,12 +14,16 @@ from warehouse.catalog import write_catalog
 from warehouse.report import write_report
 
 
-def build_answer_assets() -> list[dg.AssetsDefinition]:
-    """Declare the DuckDB file and the report."""
+def build_answer_assets(evidence_tables: Sequence[str]) -> list[dg.AssetsDefinition]:
+    """Declare the DuckDB file and the report.
+
+    Args:
+        evidence_tables: what they wait for: contrasts, audit, and oracles and adapters where there are any.
+    """
 
     @dg.asset(
         group_name="7_answers",
-        deps=[dg.AssetDep("out_probe__contrasts", partition_mapping=dg.AllPartitionMapping())],
+        deps=[dg.AssetDep(table, partition_mapping=dg.AllPartitionMapping()) for table in evidence_tables],
         description="warehouse.duckdb: one view per table, opened read-only. Query it with `isthmus sql`.",
         kinds={"duckdb"},
     )
@@ -32,7 +38,7 @@ def build_answer_assets() -> list[dg.AssetsDefinition]:
     @dg.asset(
         group_name="7_answers",
         deps=[warehouse_duckdb],
-        description="report.html: both answers, maps, provenance and the SQL behind every number.",
+        description="report.html: both answers, the study, maps, provenance and the SQL behind every number.",
         kinds={"html"},
     )
     def report(isthmus: WarehouseResource) -> dg.MaterializeResult:

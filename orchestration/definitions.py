@@ -6,6 +6,7 @@ Belongs here: putting assets, checks, jobs, sensors and resources together. Does
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -94,8 +95,16 @@ def build_assets(warehouse: Warehouse) -> list[dg.AssetsDefinition]:
         assets.append(build_cells_asset([*core, *(asset.key.to_user_string() for asset in derived)]))
         if warehouse.settings.adapter is not None:
             assets += build_adapter_assets(core)
-        assets += [build_contrasts_asset(), *build_answer_assets()]
+        assets.append(build_contrasts_asset())
+        assets += build_answer_assets(_list_evidence(assets))
     return assets
+
+
+def _list_evidence(assets: Sequence[dg.AssetsDefinition]) -> list[str]:
+    """List the evidence tables that the settings ask for: the answers are read off all of them."""
+    return sorted(
+        key.to_user_string() for asset in assets for key in asset.keys if key.path[-1].startswith("out_probe__")
+    )
 
 
 @dg.definitions

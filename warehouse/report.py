@@ -1,6 +1,6 @@
-"""The report as a file: queries on the catalogue, and one HTML page beside the warehouse.
+"""The report as files: queries on the catalogue, and HTML pages beside the warehouse.
 
-Belongs here: running `sql/report` and writing the page. Does not: what the page says (`transforms/report/`).
+Belongs here: running `sql/report` and writing the pages. Does not: what they say (`transforms/report/`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from transforms.report import Links, ProductFacts, Query, ReportData, render_labels, render_operators, render_report
+from transforms.report import (
+    Links,
+    ProductFacts,
+    Query,
+    ReportData,
+    render_labels,
+    render_operators,
+    render_report,
+    render_study,
+)
 from transforms.report.labels import labels_year
 from warehouse.catalog import open_catalog, run_on
 from warehouse.products import Product, find_product
@@ -26,7 +35,8 @@ _DEFAULT_PIXEL_M = 10.0
 def write_report(settings: Settings, root: Path, specs: Mapping[str, TableSpec], path: Path) -> Path:
     """Write the report and its further pages; old ones are replaced atomically.
 
-    The page of operators needs a mapped place, the page of labels scores on several labels a patch.
+    The page of operators needs a mapped place, the page of labels scores on several labels a patch, the page of the
+    study any scores.
 
     Args:
         settings: names the products, labels and fold schemes.
@@ -35,13 +45,15 @@ def write_report(settings: Settings, root: Path, specs: Mapping[str, TableSpec],
         path: target; folders are made.
 
     Returns:
-        `path`: an HTML file that opens offline. Beside it stand `{stem}_operators.html` and `{stem}_labels.html`.
+        `path`: an HTML file that opens offline. Beside it stand `{stem}_operators.html`,
+            `{stem}_labels.html` and `{stem}_study.html`.
     """
     data = read_report_data(settings, root, specs)
     path.parent.mkdir(parents=True, exist_ok=True)
     links = Links(
         operators=_write_further(path, "operators", render_operators(data, path.name)),
         labels=_write_further(path, "labels", _render_labels(settings, data, path.name)),
+        study=_write_further(path, "study", render_study(data, path.name)),
     )
     _replace(path, render_report(data, links))
     return path

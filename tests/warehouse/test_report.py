@@ -94,7 +94,7 @@ def test_the_page_stands_alone(demo_page):
     assert "@import" not in page
     assert "url(" not in page
     assert outline.missing_alt == []
-    assert outline.links == ["report_operators.html"]
+    assert outline.links == ["report_study.html", "report_operators.html"]
     assert outline.tags.count("img") == 4
     assert len(page) < 3_000_000
 
@@ -130,9 +130,10 @@ def test_texts_are_escaped_and_attributions_travel(demo_page):
 
 
 def test_every_number_shows_sql_that_runs(demo_page):
-    root, page = demo_page
+    root, main = demo_page
+    page = main + (root / "out" / "report_study.html").read_text(encoding="utf-8")
     queries = [html.unescape(q) for q in re.findall(r"<pre tabindex=\"0\"><code>(.*?)</code></pre>", page, re.S)]
-    assert len(queries) == 9
+    assert len(set(queries)) == 9 + 14
     stored = read_report_data(make_settings(root), root, SPECS).queries
     of_labels = {"label_scores", "label_classes"}  # on a page of their own, see test_report_labels.py
     assert set(queries) == {query.text for name, query in stored.items() if name not in of_labels}
@@ -217,7 +218,7 @@ def test_a_killed_write_keeps_the_old_page(tmp_path, rng, monkeypatch):
     with pytest.raises(OSError, match="disk"):
         write_page(tmp_path)
     assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == old
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["report.html"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["report.html", "report_study.html"]
 
 
 def _refuse(*_):

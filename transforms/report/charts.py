@@ -8,6 +8,7 @@ from typing import Any
 
 from transforms.arms import ARMS
 from transforms.report.data import Contrast
+from transforms.report.scales import list_ticks, round_up, tick_digits
 from transforms.report.scores import ArmScore
 from transforms.report.svg import Drawing
 from transforms.report.wording import arm_title, metric_title, number, signed
@@ -34,7 +35,7 @@ def draw_scores(scores: Sequence[ArmScore]) -> str:
     height = _TOP + _ROW * len(scores) + _BOTTOM
     picture = Drawing(_WIDTH, height, f"{metric} by arm, with 95 % block intervals", spoken)
     top = max([s.value for s in scores] + [s.hi for s in scores if math.isfinite(s.hi)])
-    axis = _Axis(0.0, min(1.0, _round_up(top)))
+    axis = _Axis(0.0, min(1.0, round_up(top)))
     _draw_grid(picture, axis, height, metric)
     for row, score in enumerate(scores):
         middle = _TOP + _ROW * (row + 0.5)
@@ -65,7 +66,7 @@ def draw_contrasts(contrasts: Sequence[Contrast]) -> str:
     title = f"Difference in {metric} to {arm_title(first.reference)}, with 95 % intervals"
     picture = Drawing(_WIDTH, height, title, f"{spoken}. Margin {signed(-margin, 2)}")
     ends = [v for c in drawn for v in (c.delta, c.lo, c.hi) if v is not None and math.isfinite(v)]
-    axis = _Axis(-_round_up(max(0.0, -min([*ends, -1.25 * margin]))), _round_up(max([*ends, 0.5 * margin])))
+    axis = _Axis(-round_up(max(0.0, -min([*ends, -1.25 * margin]))), round_up(max([*ends, 0.5 * margin])))
     picture.rect(axis.x(-margin), _TOP - 4, axis.x(axis.high) - axis.x(-margin), height - _TOP - _BOTTOM + 4, "zone")
     _draw_grid(picture, axis, height, f"difference in {metric}")
     picture.line(axis.x(0), _TOP - 4, axis.x(0), height - _BOTTOM, "zero")
@@ -128,14 +129,12 @@ class _Axis:
 
     def ticks(self) -> list[float]:
         """Give round values on the scale, about six."""
-        step = _round_step((self.high - self.low) / 6)
-        first = math.ceil(self.low / step - 1e-9)
-        return [step * k for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
+        return list_ticks(self.low, self.high)
 
 
 def _draw_grid(picture: Drawing, axis: _Axis, height: float, caption: str) -> None:
     ticks = axis.ticks()
-    digits = 2 if len(ticks) > 1 and ticks[1] - ticks[0] >= 0.01 - 1e-9 else 3
+    digits = tick_digits(ticks)
     for tick in ticks:
         picture.line(axis.x(tick), _TOP - 4, axis.x(tick), height - _BOTTOM, "grid")
         picture.text(axis.x(tick), height - _BOTTOM + 14, number(tick + 0.0, digits), "tick")
@@ -146,14 +145,3 @@ def _draw_interval(picture: Drawing, axis: _Axis, lo: float, hi: float, middle: 
     picture.line(axis.x(lo), middle, axis.x(hi), middle, "whisker")
     for end in (lo, hi):
         picture.line(axis.x(end), middle - 4, axis.x(end), middle + 4, "whisker")
-
-
-def _round_step(raw: float) -> float:
-    scale = 10.0 ** math.floor(math.log10(max(raw, 1e-6)))
-    return next(scale * nice for nice in (1.0, 2.0, 5.0, 10.0) if scale * nice >= raw - 1e-12)
-
-
-def _round_up(value: float) -> float:
-    """Round a scale's end up to one or two significant digits."""
-    step = _round_step(max(value, 1e-6) / 6)
-    return step * math.ceil(value / step - 1e-9)

@@ -22,7 +22,8 @@ from transforms.report.data import Contrast, ReportData, read_contrasts
 from transforms.report.maps import MapStrip, draw_maps
 from transforms.report.operators import build_sheets
 from transforms.report.scores import ArmScore, score_arms
-from transforms.report.templates import build_environment
+from transforms.report.study.audit import audit_sentence
+from transforms.report.templates import SYMBOLS, build_environment
 from transforms.report.wording import (
     TASK_TITLES,
     answer_question,
@@ -97,10 +98,12 @@ class Links:
     Attributes:
         operators: one place, every operator.
         labels: several labels a patch.
+        study: the evidence at length.
     """
 
     operators: str = ""
     labels: str = ""
+    study: str = ""
 
 
 NO_LINKS = Links()
@@ -141,6 +144,7 @@ def render_report(data: ReportData, links: Links = NO_LINKS) -> str:
         .render(
             data=data,
             links=links,
+            audit=audit_sentence(data),
             answers=answers,
             tasks=_task_sections(data, scores),
             contrast_sections=_contrast_sections(data, contrasts),
@@ -155,13 +159,9 @@ def render_report(data: ReportData, links: Links = NO_LINKS) -> str:
             simulated_kinds=[row["kind"] for row in data.rows("simulated") if row["is_simulated"]],
             constants={"replicates": N_REPLICATES, "bootstrap": MIN_BLOCKS_BOOTSTRAP, "verdict": MIN_BLOCKS_VERDICT},
             claims=CLAIMS.values(),
-            symbols=_SYMBOLS,
+            symbols=SYMBOLS,
         )
     )
-
-
-#: Marks of the answers: tone is never shown by colour alone.
-_SYMBOLS = {"better": "+", "comparable": "≈", "worse": "−", "open": "?", "absent": "·"}
 
 
 def _task_sections(data: ReportData, scores: Sequence[ArmScore]) -> list[TaskSection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 
@@ -27,6 +28,11 @@ class Drawing:
     def circle(self, x: float, y: float, radius: float, css: str) -> None:
         """Draw a disc."""
         self._add("circle", css, cx=x, cy=y, r=radius)
+
+    def polyline(self, points: Sequence[tuple[float, float]], css: str) -> None:
+        """Draw a line through points."""
+        path = " ".join(f"{round(x, 1):g},{round(y, 1):g}" for x, y in points)
+        ElementTree.SubElement(self._root, "polyline", {"class": css, "points": path})
 
     def text(self, x: float, y: float, words: str, css: str) -> None:
         """Write words; the class decides on size and anchor."""

@@ -17,6 +17,9 @@ from transforms.report.wording import (
     signed,
 )
 
+#: Marks of the answers: tone is never shown by colour alone.
+SYMBOLS = {"better": "+", "comparable": "≈", "worse": "−", "open": "?", "absent": "·"}
+
 
 def build_environment() -> jinja2.Environment:
     """Build what renders the templates; names that a page is not given are errors."""

@@ -42,6 +42,8 @@ METRIC_TITLES = {
     "mean_iou": "mIoU",
     "overall_accuracy": "overall accuracy",
     "balanced_accuracy": "balanced accuracy",
+    "r2": "R²",
+    "precision_at_k": "precision",
 }
 SCHEME_TITLES = {
     "block": "spatial blocks with a buffer",
