@@ -155,6 +155,7 @@ class EvaluateSettings(_Strict):
         n_folds: number of folds of block, longitude and random schemes.
         purity_min: least majority share of a T1 patch.
         c_grid: inverse regularisation strengths of the logistic probe; more than one: inner block CV picks.
+        n_trees: trees of the random forest; the protocol has 500.
         max_train_units: cap on training units per fold (uniform draw).
         seed: seed of folds, draws and probes.
         diagnostic: why results here are a diagnostic and never a verdict; empty: they may be one.
@@ -168,6 +169,7 @@ class EvaluateSettings(_Strict):
     n_folds: int = Field(default=5, ge=2, le=50)
     purity_min: float = Field(default=0.5, ge=0, le=1)
     c_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.1,), min_length=1)
+    n_trees: int = Field(default=500, ge=1)
     max_train_units: int = Field(default=20_000, ge=10)
     seed: int = 0
     values: str | None = None

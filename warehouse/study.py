@@ -174,7 +174,7 @@ class _CellRun:
     def _probe_settings(self) -> ProbeSettings:
         settings = evaluate_settings(self.warehouse)
         return ProbeSettings(
-            ProbeOptions(c_grid=settings.c_grid),
+            ProbeOptions(c_grid=settings.c_grid, n_trees=settings.n_trees),
             settings.max_train_units,
             settings.seed,
             self.warehouse.settings.limits.threads,
