@@ -1,5 +1,5 @@
 -- purpose: what a score costs: bytes to store per square kilometre, dimensions, parameters, seconds to evaluate
--- grain: one row per year, task, label source, scheme, arm and probe, with all labels and the settings' purity
+-- grain: one row per year, task, label source, scheme, arm, probe, purity and threshold rule, with all labels
 -- inputs: task_scores, out_probe__metrics
 create or replace view cost_vs_score as
 with parameters as (
@@ -10,7 +10,7 @@ with parameters as (
 )
 select
     scores.year, scores.task, scores.label_source, scores.scheme, scores.arm, scores.arm_family, scores.probe,
-    scores.metric, scores.threshold_rule, scores.value, scores.bytes_per_km2, scores.dims, parameters.probe_params,
+    scores.purity_min, scores.metric, scores.threshold_rule, scores.value, scores.bytes_per_km2, scores.dims, parameters.probe_params,
     scores.seconds, scores.is_default, scores.is_simulated
 from task_scores as scores
 inner join parameters

@@ -211,6 +211,61 @@ def test_scores_in_sql_equal_scores_in_python(tmp_path, rng):
     np.testing.assert_allclose([row["iou"] for row in classes], per_class_iou(counts)[[0, 1, 3]])
 
 
+def metrics_of(rng, n, **columns):
+    """Rows of metrics over all classes that differ in what is given alone."""
+    shared = {"year": YEAR, "task": "T1", "label_source": "cover", "scheme": "block", "arm": "native_patch"}
+    shared |= {"arm_family": "native", "probe": "logistic", "budget_kind": "percent", "budget": 100.0}
+    shared |= {"purity_min": 0.5, "is_default": True, "metric": "macro_f1", "averaging": "macro", "status": "ok"}
+    shared |= {
+        "threshold_rule": "argmax",
+        "draw": 0,
+        "seed": 0,
+        "dims": 3,
+        "bytes_per_km2": 1.0,
+        "source_product": "eg",
+    }
+    shared |= dict.fromkeys(
+        ["fold", "region", "stratum", "stratum_value", "class_id", "class_name", "k", "tolerance_px"]
+    )
+    names = {field.name for field in SPECS["out_probe__metrics"].schema}
+    filled = {name: [value] * n for name, value in shared.items() if name in names} | columns
+    return random_rows(SPECS["out_probe__metrics"], n, rng, **filled)
+
+
+def test_transfers_of_other_k_budgets_and_purities_are_not_averaged_together(tmp_path, rng):
+    rows = metrics_of(
+        rng,
+        5,
+        task=["T4"] * 5,
+        scheme=["transfer"] * 5,
+        region=["a"] * 5,
+        stratum=["test_region"] * 5,
+        stratum_value=["b"] * 5,
+        metric=["precision_at_k"] * 5,
+        k=[10, 50, 10, 10, 10],
+        budget=[100.0, 100.0, 10.0, 10.0, 100.0],
+        draw=[0, 0, 0, 1, 0],
+        purity_min=[0.5, 0.5, 0.5, 0.5, 0.9],
+        value=[0.9, 0.7, 0.3, 0.5, 1.0],
+    )
+    write_rows(tmp_path, SPECS["out_probe__metrics"], rows, year=YEAR)
+    found = run_sql(tmp_path, SPECS, PAIR, "select budget, purity_min, k, value from region_matrix").to_pylist()
+    assert {tuple(row.values()) for row in found} == {
+        (100.0, 0.5, 10, 0.9), (100.0, 0.5, 50, 0.7), (10.0, 0.5, 10, 0.4), (100.0, 0.9, 10, 1.0),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("mart", ["learning_curves", "cost_vs_score"])
+def test_purities_are_told_apart(tmp_path, rng, mart):
+    rows = metrics_of(rng, 4, purity_min=[0.5, 0.5, 0.9, 0.9], budget=[10.0, 100.0] * 2, value=[0.1, 0.2, 0.3, 0.4])
+    write_rows(tmp_path, SPECS["out_probe__metrics"], rows, year=YEAR)
+    found = run_sql(tmp_path, SPECS, PAIR, f"select purity_min, value from {mart}").to_pylist()
+    everything = {(0.5, 0.1), (0.5, 0.2), (0.9, 0.3), (0.9, 0.4)}
+    all_labels = {(0.5, 0.2), (0.9, 0.4)}
+    assert {tuple(row.values()) for row in found} == (everything if mart == "learning_curves" else all_labels)
+    assert len(found) == len({tuple(row.values()) for row in found})
+
+
 def test_leaderboard_keeps_folds_and_pooled_rows_apart(tmp_path, rng):
     spec = SPECS["out_probe__metrics"]
     shared = {name: [0] * 4 for name in ("dims", "class_id") if name == "dims"}
