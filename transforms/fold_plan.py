@@ -17,6 +17,9 @@ from transforms.blocks import IntArray
 from transforms.errors import TooFewUnitsError
 
 Scheme = Literal["block", "random", "given", "region", "longitude", "transfer"]
+#: Schemes that may answer a question: their folds resample many places. Random folds leak; leave-one-region-out and
+#: transfer have as many independent places as regions.
+ANSWERING_SCHEMES: tuple[Scheme, ...] = ("block", "given", "longitude")
 BoolArray = npt.NDArray[np.bool_]
 
 

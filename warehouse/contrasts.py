@@ -18,7 +18,7 @@ from transforms.arms import ARMS, CLAIMS, COMPARISONS, Comparison
 from transforms.block_statistics import BlockStatistic, pair_blocks, statistics_of
 from transforms.cell_rows import fill_columns
 from transforms.errors import TooFewUnitsError
-from transforms.fold_plan import Scheme
+from transforms.fold_plan import ANSWERING_SCHEMES, Scheme
 from transforms.inference import contrast_sums, holm
 from transforms.tasks import TASKS, Task, primary_probe
 from warehouse.sections import EvaluateSettings
@@ -71,7 +71,7 @@ def answering_scheme(settings: EvaluateSettings) -> Scheme | None:
     Random folds leak; leave-one-region-out and transfer have as many independent places as regions. Bands of longitude
     are made of blocks, and blocks are what is resampled.
     """
-    return next((scheme for scheme in settings.schemes if scheme in ("block", "given", "longitude")), None)
+    return next((scheme for scheme in settings.schemes if scheme in ANSWERING_SCHEMES), None)
 
 
 def diagnostic_note(settings: EvaluateSettings, scheme: Scheme) -> str:

@@ -148,7 +148,7 @@ class EvaluateSettings(_Strict):
             segmentation), T6 (fractions of small cells, read off the maps of T5), T7 (change between years), T8
             (measured values at pixels).
         values: label source with the values of T8.
-        schemes: fold schemes, the first one answers the questions.
+        schemes: fold schemes; the first of block, given and longitude answers the questions.
         block_edge_m: edge of a spatial block on EPSG:6933, metres; `auto`: max(5 km, twice the variogram range).
         buffer_m: least distance between training units and test blocks, metres; raised to the product's context.
             `auto`: the larger of that and the variogram range.

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.arms import CLAIMS
+from transforms.fold_plan import ANSWERING_SCHEMES
 from transforms.projection import Projection
 
 
@@ -56,7 +57,7 @@ class ReportData:
         label_title: its title.
         attributions: of the label sources.
         class_names: in the order of class ids.
-        schemes: fold schemes, the one that answers the questions first.
+        schemes: fold schemes, in the order of the settings.
         diagnostic: why results are a diagnostic; empty: they may be a verdict.
         pixel_m: pitch of the mapped pixels, metres.
         seed: of the bootstrap behind the bars.
@@ -85,6 +86,11 @@ class ReportData:
     def is_simulated(self) -> bool:
         """Tell whether anything in the report derives from simulated data."""
         return any(row["is_simulated"] for row in self.rows("simulated"))
+
+    @property
+    def answering_scheme(self) -> str:
+        """The scheme that answers the questions: the first that may; empty where none may."""
+        return next((scheme for scheme in self.schemes if scheme in ANSWERING_SCHEMES), "")
 
     def is_current(self, row: Mapping[str, Any]) -> bool:
         """Tell whether a row of evidence is about the label source of the settings."""

@@ -93,7 +93,7 @@ class Sheet:
 def build_sheets(data: ReportData) -> list[Sheet]:
     """Build one sheet per task that has predictions inside a kept window."""
     rows = data.queries["predictions"].rows
-    scheme = data.schemes[0] if data.schemes else ""
+    scheme = data.answering_scheme
     rows = rows.filter((pc.field("scheme") == scheme) & (pc.field("label_source") == data.label_name))
     if not rows.num_rows:
         return []

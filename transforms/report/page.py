@@ -239,7 +239,7 @@ def _map_strip(data: ReportData, contrasts: Sequence[Contrast]) -> tuple[MapStri
 
 
 def _predictions_of(data: ReportData, rows: pa.Table, arm: str, year: int) -> pa.Table:
-    scheme = data.schemes[0] if data.schemes else ""
+    scheme = data.answering_scheme
     return rows.filter(
         (pc.field("arm") == arm)
         & (pc.field("year") == year)

@@ -146,9 +146,9 @@ def answer_question(data: ReportData, claim: Claim, contrasts: list[Contrast]) -
 
 
 def pick_primary(data: ReportData, claim: Claim, contrasts: list[Contrast]) -> Contrast | None:
-    """Pick the contrast that answers a question: primary, of the first fold scheme, of the latest year."""
-    first_scheme = data.schemes[0] if data.schemes else None
-    found = [c for c in contrasts if c.question == claim.question and c.is_primary and c.scheme == first_scheme]
+    """Pick the contrast that answers a question: primary, of the first fold scheme that may answer, latest year."""
+    scheme = data.answering_scheme
+    found = [c for c in contrasts if c.question == claim.question and c.is_primary and c.scheme == scheme]
     return max(found, key=lambda c: c.year, default=None)
 
 
