@@ -7,6 +7,7 @@ Belongs here: which metrics a kind of target has, and their rows. Does not: the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,7 +68,13 @@ def confusion_rows(outcome: CellOutcome, targets: Targets, plan: FoldPlan) -> pa
         Arrow table with draw, seed, fold, block_id, class_id, threshold_rule, truth, pred, n; empty for targets that
         are numbers.
     """
-    parts = [part for item in outcome.folds for part in _count(item, targets, plan)]
+    parts = []
+    for draw, seed in outcome.repeats():
+        once = outcome.select(draw, seed).folds
+        is_tuned = all(item.tuned is not None for item in once)
+        # counts of some folds alone would pass for those of all: the metrics say that there are none
+        kept = once if is_tuned else [replace(item, tuned=None) for item in once]
+        parts += [part for item in kept for part in _count(item, targets, plan)]
     return _stack(parts, _CONFUSION_TYPES)
 
 

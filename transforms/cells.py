@@ -7,7 +7,7 @@ Belongs here: the identity of a cell, and the cells that a group stands for. Doe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
 
@@ -113,6 +113,18 @@ def default_cells(tasks: Iterable[Task], arms: Mapping[UnitKind, Sequence[Arm]],
         for task in tasks
         for cell in _expand(CellGroup((task,)), task, [a for a in arms[TASKS[task].unit] if a.is_default], defaults)
     ]
+
+
+def merge_draws(cells: Iterable[Cell]) -> list[Cell]:
+    """List each cell once: one that is asked for with several numbers of draws takes the most.
+
+    Draws are numbered, so the fewer are the first of the more.
+    """
+    most: dict[Cell, int] = {}
+    for cell in cells:
+        same = replace(cell, n_draws=1)
+        most[same] = max(most.get(same, 1), cell.n_draws)
+    return [replace(cell, n_draws=count) for cell, count in most.items()]
 
 
 def expand_group(group: CellGroup, arms: Mapping[UnitKind, Sequence[Arm]], defaults: CellDefaults) -> list[Cell]:

@@ -224,12 +224,13 @@ def run_cell(
         train = draw_training(
             targets.strata(), _cap(train, settings, fold), rule.budget, fold=fold, draw=draw, seed=settings.seed
         )
+        which = _Fit(fold, draw, settings.seed + repeat, train, test)
         found = features.of_fold(fold, train, test)
         if targets.kind == "relevance":
-            return _rank(found, targets, fold, train, test)
+            return _rank(found, targets, which)
         y = _permute(targets.take(train), rule, [settings.seed, fold, draw])
-        fitted = _fit(rule, found, y, plan.block_id[train], settings, settings.seed + repeat)
-        return _predict(fitted, found, targets, _Fit(fold, draw, settings.seed + repeat, train, test))
+        fitted = _fit(rule, found, y, plan.block_id[train], settings, which.seed)
+        return _predict(fitted, found, targets, which)
 
     fits = list(product(range(rule.n_draws), range(rule.n_seeds), range(plan.n_folds)))
     # one BLAS thread each: the products are small, and with more the folds would wait for each other
@@ -347,12 +348,22 @@ def _predict(fitted: _Fitted, found: FoldFeatures, targets: Targets, fit: _Fit) 
     )
 
 
-def _rank(found: FoldFeatures, targets: Targets, fold: int, train: Int64Array, test: Int64Array) -> FoldOutcome:
-    """Rank the training units of a fold for every test unit by cosine."""
+def _rank(found: FoldFeatures, targets: Targets, fit: _Fit) -> FoldOutcome:
+    """Rank the training units of a fit for every test unit by cosine."""
     ranking = rank_database(found.test, found.train, max(RETRIEVAL_KS))
-    precision = precision_at(ranking, targets.values[test], targets.values[train], RETRIEVAL_KS)
-    dims = found.train.shape[-1]
-    return FoldOutcome(fold, test, precision, None, len(train), None, dims=dims, operator=found.operator)
+    precision = precision_at(ranking, targets.values[fit.test], targets.values[fit.train], RETRIEVAL_KS)
+    return FoldOutcome(
+        fold=fit.fold,
+        test=fit.test,
+        pred=precision,
+        proba=None,
+        n_train=len(fit.train),
+        fit=None,
+        dims=found.train.shape[-1],
+        operator=found.operator,
+        draw=fit.draw,
+        seed=fit.seed,
+    )
 
 
 def _cap(train: Int64Array, settings: ProbeSettings, fold: int) -> Int64Array:

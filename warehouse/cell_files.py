@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from transforms.cells import Cell
 from warehouse.provenance import Provenance
+from warehouse.sections import KeepWindow
 from warehouse.store import Warehouse, evaluate_settings
 from warehouse.task_data import TaskData
 
@@ -57,9 +58,17 @@ def ground_of(warehouse: Warehouse, year: int, data: TaskData | None, folds: pa.
     return hash_of(shared)
 
 
-def fingerprint_of(ground: str, cell: Cell) -> str:
-    """Give the `run_id` of a cell on some ground."""
-    return f"{ground}-{hash_of(asdict(cell))}"
+def fingerprint_of(ground: str, cell: Cell, windows: Sequence[KeepWindow] = ()) -> str:
+    """Give the `run_id` of a cell on some ground.
+
+    Args:
+        ground: from `ground_of`.
+        cell: the cell.
+        windows: that it maps; none where it leaves no maps.
+    """
+    if not windows:
+        return f"{ground}-{hash_of(asdict(cell))}"
+    return f"{ground}-{hash_of([asdict(cell), [window.model_dump() for window in windows]])}"
 
 
 @dataclass(frozen=True)
@@ -89,10 +98,11 @@ class CellFiles:
     def write(self, cell: Cell, tables: Mapping[str, pa.Table], provenance: Provenance) -> None:
         """Replace the files of a cell; tables that it has no rows for lose theirs."""
         slot = self.slot(cell)
+        # the seal goes first and comes last: a kill in between must not leave an old seal on new counts
+        for table in [_SEAL, *(table for table in CELL_TABLES if table not in tables)]:
+            self._path(table, slot).unlink(missing_ok=True)
         for table in [table for table in CELL_TABLES if table in tables]:
             self.warehouse.write_cell(table, self.year, slot, tables[table], provenance)
-        for table in [table for table in CELL_TABLES if table not in tables]:
-            self._path(table, slot).unlink(missing_ok=True)
 
     def count_rows(self) -> dict[str, int]:
         """Count the stored rows, by table."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from transforms.arms import ARMS, CLAIMS, Arm, list_arms
 from transforms.cell_rows import confusion_rows, fill_columns, metric_rows, share_columns, sum_rows
-from transforms.cells import Cell, CellDefaults, check_fits, default_cells, expand_group
+from transforms.cells import Cell, CellDefaults, check_fits, default_cells, expand_group, merge_draws
 from transforms.errors import IsthmusError
 from transforms.evaluation import CellOutcome, FitFacts, FitRule, ProbeSettings, run_cell
 from transforms.evidence_units import take_plan, take_units
@@ -27,7 +27,7 @@ from transforms.fold_plan import FoldPlan
 from transforms.probes.registry import ProbeOptions
 from transforms.tasks import TASKS, Task, UnitKind
 from warehouse.cell_files import CellFiles, fingerprint_of, ground_of
-from warehouse.contrasts import diagnostic_note
+from warehouse.contrasts import answering_scheme, diagnostic_note
 from warehouse.map_metrics import map_metric_rows
 from warehouse.provenance import code_version
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
@@ -51,9 +51,11 @@ def list_cells(warehouse: Warehouse) -> list[Cell]:
     if study is not None:
         for group in study.cells:
             cells += expand_group(group.group(), arms, defaults)
-        check_fits(set(cells), settings.n_folds, study.max_fits)
+    cells = merge_draws(cells)
+    if study is not None:
+        check_fits(cells, settings.n_folds, study.max_fits)
     order = {name: rank for rank, name in enumerate([*TASKS, *ARMS])}
-    return sorted(dict.fromkeys(cells), key=lambda cell: (order[cell.task], order[cell.arm]))
+    return sorted(cells, key=lambda cell: (order[cell.task], order[cell.arm]))
 
 
 def _arms_of(warehouse: Warehouse, unit: UnitKind) -> list[Arm]:
@@ -88,7 +90,8 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     files.drop_stale(cells, grounds)
     for number, cell in enumerate(cells, 1):
         opened = tasks[cell.task]
-        fingerprint = fingerprint_of(opened.ground, cell)
+        windows = warehouse.settings.keep.windows if _is_mapped(warehouse, cell) else ()
+        fingerprint = fingerprint_of(opened.ground, cell, windows)
         if files.is_done(cell, fingerprint):
             report(f"[{number}/{len(cells)}] {cell}: done before")
             continue
@@ -207,10 +210,9 @@ class _CellRun:
         return {**tables, "out_probe__metrics": fill_columns(rows, shared, specs["out_probe__metrics"].schema)}
 
     def _maps(self, data: TaskData, plan: FoldPlan, outcome: CellOutcome) -> pa.Table | None:
-        """Map the cells that the report shows: the task's own probe, with all labels, in the answering scheme."""
-        settings, cell = evaluate_settings(self.warehouse), self.cell
-        is_first = cell.task in CLAIMS and cell.scheme == settings.schemes[0]
-        if not is_first or not cell.is_default(settings.purity_min):
+        """Map the cell, where the report shows it."""
+        cell = self.cell
+        if not _is_mapped(self.warehouse, cell):
             return None
         units = take_units(data.units, data.select(cell))
         return map_cell(self.warehouse, data.reader, self.year, ARMS[cell.arm], units, plan, outcome)
@@ -251,6 +253,12 @@ class _CellRun:
             "status": "diagnostic" if diagnostic_note(settings, cell.scheme) else "ok",
             "is_simulated": self.is_simulated,
         }
+
+
+def _is_mapped(warehouse: Warehouse, cell: Cell) -> bool:
+    """Tell whether the report shows a cell's maps: the task's own probe, with all labels, in the answering scheme."""
+    settings = evaluate_settings(warehouse)
+    return cell.task in CLAIMS and cell.scheme == answering_scheme(settings) and cell.is_default(settings.purity_min)
 
 
 def _describe_fits(fitted: Sequence[FitFacts]) -> str | None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from transforms.alignment import match_keys
 from transforms.arms import Arm
-from transforms.cells import Cell
+from transforms.cells import ALL_LABELS, Cell
 from transforms.errors import TooFewUnitsError
 from transforms.evaluation import Features, StoredFeatures
 from transforms.evidence_units import Units, take_units
@@ -25,6 +25,7 @@ from transforms.joined_features import SelectedFeatures
 from transforms.probes.registry import PROBES
 from transforms.targets import Targets
 from transforms.tasks import TASKS, Task
+from transforms.upsampling.operators import UPSAMPLERS
 from warehouse.features import (
     MIN_LABELLED_SHARE,
     FeatureReader,
@@ -77,7 +78,11 @@ class TaskData:
             cell: which purity and probe.
             arm: the arm.
             plan: folds of all units of the task.
+
+        Raises:
+            TooFewUnitsError: the arm cannot serve the cell.
         """
+        _check_budget(cell, arm)
         chosen = self.select(cell)
         if self.earlier is not None:
             return SelectedFeatures(self._changes(arm), chosen)
@@ -176,6 +181,19 @@ def _was_covered(earlier: FeatureReader, arm: Arm, units: Units) -> npt.NDArray[
 def _has_no_change(reader: FeatureReader, arm: Arm) -> bool:
     """Tell whether an arm has no difference of stored vectors: it is fitted, joined, or a control."""
     return bool(arm.parts) or arm.family == "control" or reader.is_fitted(arm)
+
+
+def _check_budget(cell: Cell, arm: Arm) -> None:
+    """Refuse a label budget for an arm that learns from labels which no budget limits.
+
+    Raises:
+        TooFewUnitsError: its operator learns from the class fractions of all training patches.
+    """
+    if cell.budget != ALL_LABELS and arm.operator in UPSAMPLERS and UPSAMPLERS[arm.operator].needs == "fractions":
+        raise TooFewUnitsError(
+            f"label budget of {arm.name}", cell.budget, "100%: it learns from the fractions of all training patches",
+            "Leave the arm out of learning curves.",
+        )  # fmt: skip
 
 
 def _require_labels(warehouse: Warehouse, task: Task, label: str, year: int) -> LabelledUnits:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,14 @@ def test_untuned_thresholds_leave_a_row_that_says_so() -> None:
     (row,) = [row for row in rows if row.get("threshold_rule") == "tuned" and row["fold"] is None]
     assert row["status"].startswith("skipped: too few training blocks")
     assert row.get("value") is None
+
+
+def test_thresholds_that_one_fold_could_not_tune_are_counted_in_none() -> None:
+    outcome, targets, _, _ = make_labels()
+    first, second = outcome.folds
+    table = confusion_rows(CellOutcome((first, replace(second, tuned=None)), ""), targets, make_plan())
+    assert set(table["threshold_rule"].to_pylist()) == {"0.5"}
+    assert set(table["fold"].to_pylist()) == {0, 1}
 
 
 def test_numbers_are_scored_and_summed_per_block() -> None:

@@ -13,6 +13,7 @@ from transforms.cells import (
     check_fits,
     default_cells,
     expand_group,
+    merge_draws,
 )
 
 ARMS = {unit: list_arms(unit, has_patches=True, has_pixels=True) for unit in ("patch", "pixel")}
@@ -95,3 +96,9 @@ def test_a_study_has_a_limit() -> None:
 def test_probes_with_several_seeds_cost_as_many_fits() -> None:
     assert Cell("T1", "block", "native_patch", "mlp").n_fits == 5
     assert Cell("T4", "block", "native_patch", "cosine").n_fits == 0
+
+
+def test_a_cell_of_two_groups_is_run_once_with_the_most_draws() -> None:
+    few, many = (Cell("T1", "block", "native_patch", "logistic", Budget("shots", 10.0), n) for n in (2, 20))
+    other = Cell("T1", "block", "pooled_stats", "logistic", Budget("shots", 10.0), 2)
+    assert merge_draws([few, other, many, few]) == [many, other]

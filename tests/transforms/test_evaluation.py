@@ -221,3 +221,13 @@ def test_rankings_look_at_training_units_alone() -> None:
         StoredFeatures(features), Targets("relevance", targets.values, NAMES), plan, FitRule("cosine", ALL), SETTINGS
     )
     assert np.concatenate([item.pred for item in ranked.folds])[:, 0].mean() > 0.5
+
+
+def test_rankings_of_several_draws_are_told_apart() -> None:
+    features, targets = make_data()
+    few = FitRule("cosine", Budget("shots", 2.0), 3)
+    by_class = Targets("relevance", targets.values, NAMES)
+    outcome = run_cell(StoredFeatures(features), by_class, make_plan(), few, SETTINGS)
+    assert outcome.repeats() == [(0, 3), (1, 3), (2, 3)]
+    for draw, seed in outcome.repeats():
+        assert sum(len(item.test) for item in outcome.select(draw, seed).folds) == 240
