@@ -89,8 +89,9 @@ class ReportData:
 
     @property
     def answering_scheme(self) -> str:
-        """The scheme that answers the questions: the first that may; empty where none may."""
-        return next((scheme for scheme in self.schemes if scheme in ANSWERING_SCHEMES), "")
+        """The scheme that answers the questions: the first that may, else the first of all; empty without any."""
+        may = [scheme for scheme in self.schemes if scheme in ANSWERING_SCHEMES]
+        return next(iter([*may, *self.schemes]), "")
 
     def is_current(self, row: Mapping[str, Any]) -> bool:
         """Tell whether a row of evidence is about the label source of the settings."""

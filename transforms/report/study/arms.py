@@ -99,7 +99,7 @@ def _whole(value: float | None) -> str:
 
 def classes_section(data: ReportData) -> Section:
     """Draw F1 or IoU of every class for the two arms of each question."""
-    scheme = data.schemes[0] if data.schemes else ""
+    scheme = data.answering_scheme
     rows = [row for row in current_rows(data, "per_class") if row["scheme"] == scheme and row["task"] in CLAIMS]
     return make_section(
         "classes",

@@ -103,7 +103,7 @@ def _resolution_words(resolution: str) -> str:
 
 
 def _random_folds(data: ReportData, claim: Claim) -> str:
-    scheme = data.schemes[0] if data.schemes else ""
+    scheme = data.answering_scheme
     rows = [r for r in current_rows(data, "leakage_gap") if (r["task"], r["scheme"]) == (claim.task, scheme)]
     found = {r["arm"]: r for r in own_rows(rows) if is_number(r["gap"])}
     pair = [found[arm] for arm in (claim.primary_arm, claim.reference) if arm in found]

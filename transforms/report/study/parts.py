@@ -121,7 +121,7 @@ def current_rows(data: ReportData, name: str) -> list[Row]:
 
 def answering_rows(data: ReportData, name: str) -> list[Row]:
     """Give the current rows under the fold scheme that answers the questions, with a finite value."""
-    scheme = data.schemes[0] if data.schemes else ""
+    scheme = data.answering_scheme
     return [row for row in current_rows(data, name) if row["scheme"] == scheme and is_number(row["value"])]
 
 
