@@ -33,7 +33,7 @@ from transforms.report.study.parts import (
 from transforms.report.wording import arm_title, metric_title, number
 
 #: Families by colour; the arm that answers the question has the second one.
-_FAMILIES = ("native", "primary arm", "pooled", "upsampled or guided", "fusion", "other")
+_FAMILIES = ("native", "primary arm", "pooled", "upsampled or guided", "fusion", "control")
 _FAMILY_INDEX = {"native": 0, "pooled": 2, "upsampled": 3, "guided": 3, "fusion": 4}
 
 
@@ -45,7 +45,7 @@ def cost_section(data: ReportData) -> Section:
         "Bytes per square kilometre of the products that an arm reads, as they are stored, on a log axis, against the "
         "score with all labels: all arms that read the same products stand above each other. Named are the two arms of "
         "the question, and those that no cheaper arm beats; scores are points without intervals here. Arms that read "
-        "no vectors (controls), and other tasks, are in tables only. Seconds are those of one evaluation on the "
+        "no vectors, and other tasks, are in tables only. Seconds are those of one evaluation on the "
         "machine that ran it.",
         _cost_parts(answering_rows(data, "cost_vs_score")),
         "No arm is scored with all labels.",

@@ -76,7 +76,7 @@ def regions_section(data: ReportData) -> Section:
         "regions as there are, so many independent places: read a difference between two regions as an example, not "
         "as a law.",
         [*_region_tables(rows), *_transfer_tables(adapters)],
-        "No probe and no adapter was trained in one region and tested in another.",
+        "No score of a probe or an adapter that was trained in one region and tested in another is stored.",
         ("region_matrix", "transfer_matrix"),
     )
 
