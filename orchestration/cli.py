@@ -221,6 +221,9 @@ def _print_verdicts(pipeline: Any) -> None:
     text = "select * from verdicts order by year, question, scheme"
     rows = run_sql(warehouse.root, warehouse.specs, warehouse.settings.compare, text).to_pylist()
     for row in rows:
+        if row["delta"] is None:
+            out.print(f"{row['question']}  no answer: {row['note']}", highlight=False, markup=False)
+            continue
         out.print(
             f"{row['question']}  {row['arm']} - {row['reference']}: {row['delta']:+.3f} {row['metric']} "
             f"[{row['lo']:+.3f}, {row['hi']:+.3f}], {row['n_blocks']} blocks, margin {row['margin']}: "

@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.cells import Cell
+from warehouse.layout import partition_path
 from warehouse.provenance import Provenance
+from warehouse.reader import read_footer
 from warehouse.sections import KeepWindow
 from warehouse.store import Warehouse, evaluate_settings
 from warehouse.task_data import TaskData
@@ -39,7 +41,7 @@ def hash_of(content: Any) -> str:
 
 
 def ground_of(warehouse: Warehouse, year: int, data: TaskData | None, folds: pa.Table) -> str:
-    """Hash what all cells of a task share: products and their files, labels, folds, units and probe settings."""
+    """Hash what all cells of a task share: products, files, stored features, labels, folds, units and settings."""
     settings = evaluate_settings(warehouse)
     shared = {
         "version": EVALUATION_VERSION,
@@ -52,10 +54,26 @@ def ground_of(warehouse: Warehouse, year: int, data: TaskData | None, folds: pa.
             sorted(zip(index["path"].to_pylist(), index["etag"].to_pylist(), strict=True))
             for index in (warehouse.read(f"raw_{name}__index") for name in warehouse.settings.sources)
         ],
+        "products": [product.model_dump(mode="json") for product in warehouse.products.values()],
+        "features": _feature_versions(warehouse),
         "folds": _hash_table(folds),
         "units": data.fingerprint() if data is not None else None,
     }
     return hash_of(shared)
+
+
+def _feature_versions(warehouse: Warehouse) -> list[tuple[str, str, str]]:
+    """List the stored tables that features are read from, with the version of the code that wrote each partition."""
+    pixels, patches = warehouse.pixel_product, warehouse.patch_product
+    tables = [f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in (pixels, patches) if p]
+    tables += [f"out_patch__{pixels.name}_pooled"] if pixels else []
+    tables += [f"out_pixel__{patches.name}_upsampled"] if patches else []
+    return [
+        (table, str(key), str(read_footer(partition_path(warehouse.root, table, key)).get("code_version")))
+        for table in tables
+        if table in warehouse.specs
+        for key in warehouse.partitions(table)
+    ]
 
 
 def fingerprint_of(ground: str, cell: Cell, windows: Sequence[KeepWindow] = ()) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from transforms.arms import ARMS, CLAIMS, COMPARISONS, Comparison
+from transforms.arms import ARMS, CLAIMS, COMPARISONS, Claim, Comparison
 from transforms.block_statistics import BlockStatistic, pair_blocks, statistics_of
 from transforms.cell_rows import fill_columns
 from transforms.errors import TooFewUnitsError
@@ -57,12 +57,47 @@ def make_contrasts(warehouse: Warehouse, year: int) -> pa.Table:
     rows: list[Row] = []
     for task in list_tasks(warehouse):
         family = [row for shared in cells if shared.task == task for row in _contrast_all(warehouse, cells, shared)]
+        if task in CLAIMS and _is_asked(warehouse) and not any(row["is_primary"] for row in family):
+            rows.append(_unanswered(warehouse, CLAIMS[task]))
         rows += [{**row, "p_holm": row["p"]} for row in family if row["is_primary"]]
         secondary = [row for row in family if not row["is_primary"]]
         adjusted = holm([row["p"] for row in secondary])
         rows += [{**row, "p_holm": float(p)} for row, p in zip(secondary, adjusted, strict=True)]
     shared_columns = {"label_source": settings.label, "is_simulated": any_simulated(warehouse)}
     return fill_columns(rows, shared_columns, warehouse.specs["out_probe__contrasts"].schema)
+
+
+def _is_asked(warehouse: Warehouse) -> bool:
+    """Tell whether a claim can be asked at all: it compares the two products."""
+    return warehouse.patch_product is not None and warehouse.pixel_product is not None
+
+
+def _unanswered(warehouse: Warehouse, claim: Claim) -> Row:
+    """Give the row of a claim that could not be scored; a question that was asked is never without one."""
+    settings = evaluate_settings(warehouse)
+    scheme = answering_scheme(settings)
+    reason = (
+        "no fold scheme of the settings may answer: add block"
+        if scheme is None
+        else f"{claim.primary_arm} and {claim.reference} were not both scored; out_probe__metrics says why"
+    )
+    return {
+        "question": claim.question,
+        "task": claim.task,
+        "scheme": scheme or settings.schemes[0],
+        "probe": primary_probe(claim.task),
+        "budget_kind": "percent",
+        "budget": 100.0,
+        "is_default": True,
+        "metric": claim.metric,
+        "arm": claim.primary_arm,
+        "reference": claim.reference,
+        "margin": claim.margin,
+        "verdict": "inconclusive",
+        "is_primary": True,
+        "status": f"failed: {reason}",
+        "note": reason,
+    }
 
 
 def answering_scheme(settings: EvaluateSettings) -> Scheme | None:
@@ -79,6 +114,13 @@ def diagnostic_note(settings: EvaluateSettings, scheme: Scheme) -> str:
     if settings.diagnostic:
         return settings.diagnostic
     return "random folds leak: neighbours of test units are trained on" if scheme == "random" else ""
+
+
+def _no_verdict_note(scheme: Scheme) -> str:
+    """Say why an interval over blocks is no verdict here; empty where it is one."""
+    if scheme in ANSWERING_SCHEMES or scheme == "random":
+        return ""
+    return "the independent places are the regions, too few to resample: no verdict from blocks"
 
 
 def _read_cells(warehouse: Warehouse, year: int) -> _Cells:
@@ -121,7 +163,7 @@ def _contrast(
     """Compare two arms by one statistic; None where the cells hold nothing for it (no tuned thresholds)."""
     settings = evaluate_settings(warehouse)
     sums = pair_blocks(*pair, statistic, _n_outputs(warehouse, shared.task))
-    note = diagnostic_note(settings, shared.scheme)
+    note = diagnostic_note(settings, shared.scheme) or _no_verdict_note(shared.scheme)
     row: Row = {
         **shared.__dict__,
         "question": claim.question,
@@ -132,7 +174,7 @@ def _contrast(
         "reference": claim.reference,
         "margin": claim.margin,
         "is_primary": _is_primary(settings, shared, arm, statistic),
-        "status": "diagnostic" if note else "ok",
+        "status": "diagnostic" if diagnostic_note(settings, shared.scheme) else "ok",
         "note": note,
     }
     if not len(sums[0]):

@@ -30,7 +30,7 @@ from warehouse.cell_files import CellFiles, fingerprint_of, ground_of
 from warehouse.contrasts import answering_scheme, diagnostic_note
 from warehouse.map_metrics import map_metric_rows
 from warehouse.provenance import code_version
-from warehouse.store import Warehouse, any_simulated, evaluate_settings
+from warehouse.store import Warehouse, any_simulated, evaluate_settings, list_tasks
 from warehouse.study_folds import StoredFolds, read_folds
 from warehouse.task_data import TaskData, load_task
 from warehouse.window_maps import map_cell
@@ -200,6 +200,8 @@ class _CellRun:
             "out_probe__sums": sum_rows(outcome, targets, plan),
         }
         maps = self._maps(data, plan, outcome)
+        if maps is None and self._owes_maps():
+            rows.append({"task": "T6", "metric": "r2", "status": "skipped: no map of this arm in a kept window"})
         if maps is not None:
             rows += map_metric_rows(self.warehouse, cell, maps, targets.names)
             counted["out_probe__predictions"] = maps
@@ -208,6 +210,12 @@ class _CellRun:
             name: share_columns(found, shared, specs[name].schema) for name, found in counted.items() if found.num_rows
         }
         return {**tables, "out_probe__metrics": fill_columns(rows, shared, specs["out_probe__metrics"].schema)}
+
+    def _owes_maps(self) -> bool:
+        """Tell whether T6 is asked of this cell, so that its absence needs a reason."""
+        is_mapped_arm = ARMS[self.cell.arm].family not in ("control", "fusion")
+        is_asked = "T6" in list_tasks(self.warehouse)
+        return self.cell.task == "T5" and is_mapped_arm and is_asked and _is_mapped(self.warehouse, self.cell)
 
     def _maps(self, data: TaskData, plan: FoldPlan, outcome: CellOutcome) -> pa.Table | None:
         """Map the cell, where the report shows it."""

@@ -152,9 +152,10 @@ def load_task(warehouse: Warehouse, task: Task, year: int, arms: Iterable[Arm]) 
     units = take_units(labelled.units, chosen)
     covered = np.ones(len(units), bool)
     for arm in arms:
-        # an arm without stored rows fails in its own cell, with the reason; it must not take the units of the others
+        # an arm without any vector fails in its own cell, with the reason; it must not take the units of the others
         with contextlib.suppress(MissingOperatorError):
-            covered &= reader.is_covered(arm, units)
+            mine = reader.is_covered(arm, units)
+            covered &= mine if mine.any() else True
         if earlier is not None:
             covered &= _was_covered(earlier, arm, units)
     chosen = chosen[covered]

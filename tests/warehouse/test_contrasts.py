@@ -172,7 +172,8 @@ def test_only_the_claim_of_the_answering_scheme_is_primary(open_warehouse, schem
     primary = [row for row in make_contrasts(warehouse, YEAR).to_pylist() if row["is_primary"]]
     found = [(row["task"], row["arm"], row["metric"], row["scheme"]) for row in primary]
     expected = [("T1", "pooled_stats", "macro_f1", answering), ("T5", "upsampled_bilinear", "mean_iou", answering)]
-    assert sorted(found) == (expected if answering else [])
+    assert sorted(found) == (expected if answering else [(*row[:3], schemes[0]) for row in expected])
+    assert all((row["delta"] is None) == (answering is None) for row in primary)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +196,17 @@ def test_random_folds_carry_no_verdict(open_warehouse) -> None:
     assert leaky["lo"] > 0  # its numbers are told all the same
 
 
+def test_blocks_of_a_region_that_was_left_out_carry_no_verdict(open_warehouse) -> None:
+    warehouse = open_warehouse(schemes=["block", "region"], tasks=["T1"])
+    for scheme in ("block", "region"):
+        store(warehouse, "native_patch", spread(8, 40, 1), scheme=scheme)
+        store(warehouse, "pooled_stats", spread(16, 40, 2), scheme=scheme)
+    row = find(make_contrasts(warehouse, YEAR), "pooled_stats", "macro_f1", "region")
+    assert (row["verdict"], row["status"]) == ("inconclusive", "ok")
+    assert "the independent places are the regions" in row["note"]
+    assert row["lo"] > 0
+
+
 def test_diagnostics_carry_no_verdict(open_warehouse) -> None:
     warehouse = open_warehouse(diagnostic="one scene only")
     store(warehouse, "native_patch", spread(8, 40, 1))
@@ -212,12 +224,16 @@ def test_notes(diagnostic: str, scheme: str, note: str) -> None:
 
 
 @pytest.mark.parametrize("arms", [[], ["native_patch"], ["pooled_stats", "pooled_mean"]])
-def test_without_a_pair_there_is_no_contrast(open_warehouse, arms: list[str]) -> None:
+def test_without_a_pair_a_claim_has_a_row_that_says_so(open_warehouse, arms: list[str]) -> None:
     warehouse = open_warehouse()
     for arm in arms:
         store(warehouse, arm, with_right([10, 12]))
     table = make_contrasts(warehouse, YEAR)
-    assert table.num_rows == 0
+    rows = table.to_pylist()
+    assert [(row["question"], row["verdict"], row["delta"], row["is_primary"]) for row in rows] == [
+        ("Q1", "inconclusive", None, True), ("Q2", "inconclusive", None, True),
+    ]  # fmt: skip
+    assert all(row["status"].startswith("failed: ") and "were not both scored" in row["note"] for row in rows)
     assert table.schema.equals(warehouse.specs["out_probe__contrasts"].schema)
 
 
