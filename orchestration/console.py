@@ -7,6 +7,7 @@ Belongs here: consoles and how rows become text. Does not: commands (`cli.py`, `
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,7 +136,9 @@ def show_steps(run: Callable[[Callable[[Any], None]], Iterator[Any]]) -> tuple[i
                     print_outcome(outcome, told)
     except KeyboardInterrupt:
         err.print("[bold red]interrupted[/] nothing is half-written; the same command starts again")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        sys.stdout.flush()
+        # not sys.exit: Python would wait for the threads of a cell, and a cell can have a hundred fits to go
+        os._exit(EXIT_INTERRUPTED)
     return done, failures
 
 
