@@ -19,8 +19,6 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from orchestration.progress_log import listen_to_bodies
-
 #: Results go to standard output, everything else to standard error, so that pipes stay clean.
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
@@ -118,6 +116,8 @@ def show_steps(run: Callable[[Callable[[Any], None]], Iterator[Any]]) -> tuple[i
     Returns:
         (steps that went well, outcomes of the others).
     """
+    from orchestration.progress_log import listen_to_bodies  # brings Dagster: --help must not wait for it
+
     failures, done = [], 0
     told: set[str] = set()
     try:

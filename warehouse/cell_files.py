@@ -66,8 +66,8 @@ def _feature_versions(warehouse: Warehouse) -> list[tuple[str, str, str]]:
     """List the stored tables that features are read from, with the version of the code that wrote each partition."""
     pixels, patches = warehouse.pixel_product, warehouse.patch_product
     tables = [f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in (pixels, patches) if p]
-    tables += [f"out_patch__{pixels.name}_pooled"] if pixels else []
-    tables += [f"out_pixel__{patches.name}_upsampled"] if patches else []
+    if pixels and patches:
+        tables += [f"out_patch__{pixels.name}_pooled", f"out_pixel__{patches.name}_upsampled"]
     return [
         (table, str(key), str(read_footer(partition_path(warehouse.root, table, key)).get("code_version")))
         for table in tables

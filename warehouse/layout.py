@@ -12,7 +12,7 @@ from pathlib import Path
 
 from transforms.errors import ShapeError
 
-_TABLE = re.compile(r"^(raw|core|out)_([a-z0-9]+(?:_[a-z0-9]+)*?)__([a-z]+(?:_[a-z]+)*)$")
+_TABLE = re.compile(r"^(raw|core|out)_([a-z0-9]+(?:_[a-z0-9]+)*?)__([a-z]+(?:_[a-z0-9]+)*)$")
 _SHARD = re.compile(r"^[A-Za-z0-9_.-]+$")
 PART_FILE = "part.parquet"
 

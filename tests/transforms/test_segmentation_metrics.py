@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 
 from transforms.errors import ShapeError
 from transforms.metrics import confusion
-from transforms.oracles import choose_majority, count_blocks
+from transforms.oracles.constant_labels import choose_majority, count_blocks
 from transforms.segmentation_metrics import (
     SIZE_EDGES_PX,
     area_bias,
