@@ -17,8 +17,11 @@ from transforms.upsampling.operators import UPSAMPLERS
 
 Family = Literal["native", "pooled", "upsampled", "guided", "fusion", "control"]
 Side = Literal["patches", "pixels", "both", "none"]
-#: What is done besides handing features to a probe: permute the training labels, or average two probes.
-Treatment = Literal["", "permuted_labels", "late_average"]
+#: What is done besides reading features and handing them to a probe: draw them, move them to other blocks, permute the
+#: training labels, or average two probes.
+Treatment = Literal["", "random_features", "shuffled_blocks", "permuted_labels", "late_average"]
+#: Those that change a fit; where nothing is fitted they mean nothing.
+FIT_TREATMENTS: frozenset[Treatment] = frozenset({"permuted_labels", "late_average"})
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ def _control_arms(unit: UnitKind, side: Side) -> list[Arm]:
     return [
         Arm(f"{unit}_coordinates", unit, "control", "none"),
         Arm(f"{unit}_majority", unit, "control", "none", probe="majority"),
-        Arm(f"{unit}_random", unit, "control", "none", is_default=False),
-        Arm(f"{unit}_shuffled_blocks", unit, "control", side, is_default=False),
+        Arm(f"{unit}_random", unit, "control", "none", treatment="random_features", is_default=False),
+        Arm(f"{unit}_shuffled_blocks", unit, "control", side, treatment="shuffled_blocks", is_default=False),
         Arm(f"{unit}_permuted_labels", unit, "control", side, treatment="permuted_labels", is_default=False),
     ]
 

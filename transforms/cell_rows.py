@@ -20,6 +20,7 @@ from transforms.metrics import METRICS, PER_CLASS_METRICS, confusion, confusion_
 from transforms.multilabel_metrics import (
     MULTILABEL_METRICS,
     PER_LABEL_METRICS,
+    binary_counts,
     binary_counts_by_block,
     predict_labels,
 )
@@ -138,16 +139,17 @@ def _score_labels(folds: Sequence[FoldOutcome], targets: Targets, plan: FoldPlan
     if is_whole:
         rows += _per_class("average_precision", average_precision(truth, proba), targets.names, size, support)
         rows += _per_class("roc_auc", roc_auc(truth, proba), targets.names, size, support)
-    for rule, pred in _label_predictions(folds):
+    predictions = _label_predictions(folds)
+    for rule, pred in predictions:
         shared = {**size, "threshold_rule": rule}
-        counts = binary_counts_by_block(truth, pred, np.zeros(len(truth), np.int64))[1].sum(axis=0)
+        counts = binary_counts(truth, pred)
         for name, score in MULTILABEL_METRICS.items():
             average = name.split("_")[0] if name.startswith(("macro_", "micro_")) else None
             rows.append(_row(name, float(score(counts)), shared, average))
         if is_whole:
             for name, score in PER_LABEL_METRICS.items():
                 rows += _per_class(name, score(counts), targets.names, shared, support)
-    if all(rule != TUNED for rule, _ in _label_predictions(folds)):
+    if all(rule != TUNED for rule, _ in predictions):
         reason = "skipped: too few training blocks to tune thresholds on"
         rows.append({"metric": "macro_f1", "averaging": "macro", "threshold_rule": TUNED, **size, "status": reason})
     return rows

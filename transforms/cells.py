@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
 
-from transforms.arms import ARMS, Arm
+from transforms.arms import ARMS, FIT_TREATMENTS, Arm
 from transforms.budgets import Budget, draws_for
 from transforms.errors import IsthmusError
 from transforms.fold_plan import Scheme
@@ -186,7 +186,7 @@ def _expand(group: CellGroup, task: Task, arms: Sequence[Arm], defaults: CellDef
 def _serves(probe: str, arm: Arm, task: Task) -> bool:
     """Tell whether an arm and a probe make sense for a task; majority and permuted labels rank nothing."""
     if TASKS[task].target == "relevance":
-        return arm.probe is None and not arm.treatment
+        return arm.probe is None and arm.treatment not in FIT_TREATMENTS
     return probe_target_of(TASKS[task].target) in PROBES[probe].targets
 
 

@@ -217,12 +217,13 @@ def run_cell(
     Returns:
         The outcome; a fold that cannot be run makes the whole cell a failed one, with the reason.
     """
+    strata = targets.strata()
 
     def run_fit(fit: tuple[int, int, int]) -> FoldOutcome:
         draw, repeat, fold = fit
         train, test = fold_split(plan, fold)
         train = draw_training(
-            targets.strata(), _cap(train, settings, fold), rule.budget, fold=fold, draw=draw, seed=settings.seed
+            strata, _cap(train, settings, fold), rule.budget, fold=fold, draw=draw, seed=settings.seed
         )
         which = _Fit(fold, draw, settings.seed + repeat, train, test)
         found = features.of_fold(fold, train, test)

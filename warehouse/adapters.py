@@ -10,7 +10,6 @@ finished cell is skipped and one of other data is not.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -32,6 +31,7 @@ from transforms.pretraining.study import (
 )
 from transforms.pretraining.views import ViewOptions
 from warehouse.adapter_rows import ArmData, confusion_rows, score_rows, shared_columns
+from warehouse.cell_files import hash_of
 from warehouse.chips import ChipGround, adapter_settings, read_chips, read_ground
 from warehouse.sections import AdapterArm
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
@@ -68,7 +68,7 @@ def run_adapters(warehouse: Warehouse, year: int, report: Callable[[str], None])
         for number, cell in enumerate(cells, 1):
             line = _run_stored(warehouse, year, study, data, cell)
             report(f"{number}/{len(cells)} {data.arm} {_describe(cell)}: {line}")
-    return {table: warehouse.read_cells(table, year).num_rows for table in ADAPTER_TABLES}
+    return {table: warehouse.count_cell_rows(table, year) for table in ADAPTER_TABLES}
 
 
 def list_cells(warehouse: Warehouse, regions: tuple[str, ...]) -> list[AdapterCell]:
@@ -88,7 +88,7 @@ def cell_key(warehouse: Warehouse, year: int, data: ArmData, cell: AdapterCell) 
         "label": evaluate_settings(warehouse).label,
         "chips": data.digest,
     }
-    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
+    return hash_of(definition)
 
 
 def _load_arms(warehouse: Warehouse, year: int, report: Callable[[str], None]) -> list[ArmData]:

@@ -40,10 +40,10 @@ def hash_of(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def ground_of(warehouse: Warehouse, year: int, data: TaskData | None, folds: pa.Table) -> str:
-    """Hash what all cells of a task share: products, files, stored features, labels, folds, units and settings."""
+def ground_facts(warehouse: Warehouse, year: int, folds: pa.Table) -> dict[str, Any]:
+    """List what all cells of a year share: products, files, stored features, labels, folds and settings."""
     settings = evaluate_settings(warehouse)
-    shared = {
+    return {
         "version": EVALUATION_VERSION,
         "year": year,
         "compare": warehouse.settings.compare.model_dump(),
@@ -57,9 +57,12 @@ def ground_of(warehouse: Warehouse, year: int, data: TaskData | None, folds: pa.
         "products": [product.model_dump(mode="json") for product in warehouse.products.values()],
         "features": _feature_versions(warehouse),
         "folds": _hash_table(folds),
-        "units": data.fingerprint() if data is not None else None,
     }
-    return hash_of(shared)
+
+
+def ground_of(facts: Mapping[str, Any], data: TaskData | None) -> str:
+    """Hash what all cells of a task share: the facts of the year, and the task's units."""
+    return hash_of({**facts, "units": data.fingerprint() if data is not None else None})
 
 
 def _feature_versions(warehouse: Warehouse) -> list[tuple[str, str, str]]:
@@ -122,13 +125,6 @@ class CellFiles:
         for table in [table for table in CELL_TABLES if table in tables]:
             self.warehouse.write_cell(table, self.year, slot, tables[table], provenance)
 
-    def count_rows(self) -> dict[str, int]:
-        """Count the stored rows, by table."""
-        return {
-            table: sum(pq.read_metadata(path).num_rows for path in self._folder(table).glob("cell-*.parquet"))
-            for table in CELL_TABLES
-        }
-
     def drop_stale(self, cells: Collection[Cell], grounds: Collection[str]) -> None:
         """Remove cells that no longer hold: of other ground, without a seal, or no longer asked for.
 
@@ -143,9 +139,7 @@ class CellFiles:
             if ground in grounds and _slot_of(path) in wanted:
                 kept.add(_slot_of(path))
         for table in CELL_TABLES:
-            for path in self._folder(table).glob("cell-*.parquet"):
-                if _slot_of(path) not in kept:
-                    path.unlink()
+            self.warehouse.drop_cells(table, self.year, keep=kept)
 
     def _path(self, table: str, slot: str) -> Path:
         return self.warehouse.cell(table, self.year, slot)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -221,4 +221,4 @@ def _n_outputs(warehouse: Warehouse, task: Task) -> int:
 
 
 def _with_probe(shared: _Setting, probe: str) -> _Setting:
-    return _Setting(**{**shared.__dict__, "probe": probe})
+    return replace(shared, probe=probe)

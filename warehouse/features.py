@@ -128,7 +128,7 @@ class FeatureReader:
 
     def open(self, arm: Arm, units: Units, plan: FoldPlan) -> Features:
         """Give the features of an arm, under the folds of its units."""
-        if arm.name.endswith("_shuffled_blocks"):
+        if arm.treatment == "shuffled_blocks":
             rng = np.random.default_rng(evaluate_settings(self._warehouse).seed)
             native = self.stored(ARMS[NATIVE_ARM[arm.unit]], units)
             return StoredFeatures(shuffle_blocks(native, units.lon, units.lat, plan.block_id, rng))
@@ -196,7 +196,7 @@ class FeatureReader:
             return np.zeros((len(units), 1), np.float32)
         if arm.side != "none":  # controls of the native vectors: their labels or their blocks change places
             return self.vectors(ARMS[NATIVE_ARM[arm.unit]], units.unit_id)
-        if arm.name.endswith("_random"):
+        if arm.treatment == "random_features":
             return random_features(len(units), RANDOM_DIMS, np.random.default_rng(settings.seed))
         return np.stack([units.lon, units.lat], axis=1).astype(np.float32)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import shapely
 
 from transforms.fold_plan import Scheme
@@ -192,6 +193,12 @@ class Warehouse:
         for path in self.cell(table, year, "*").parent.glob("cell-*.parquet"):
             if path.stem.removeprefix("cell-") not in keep:
                 path.unlink()
+
+    def count_cell_rows(self, table: str, year: int) -> int:
+        """Count the rows of the evidence cells of a year, without reading them."""
+        return sum(
+            pq.read_metadata(path).num_rows for path in self.cell(table, year, "*").parent.glob("cell-*.parquet")
+        )
 
     # -- shards and rules -----------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ import datetime
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -23,10 +23,10 @@ from transforms.cells import Cell, CellDefaults, check_fits, default_cells, expa
 from transforms.errors import IsthmusError
 from transforms.evaluation import CellOutcome, FitFacts, FitRule, ProbeSettings, run_cell
 from transforms.evidence_units import take_plan, take_units
-from transforms.fold_plan import FoldPlan
+from transforms.fold_plan import FoldPlan, Scheme
 from transforms.probes.registry import ProbeOptions
 from transforms.tasks import TASKS, Task, UnitKind
-from warehouse.cell_files import CellFiles, fingerprint_of, ground_of
+from warehouse.cell_files import CELL_TABLES, CellFiles, fingerprint_of, ground_facts, ground_of
 from warehouse.contrasts import answering_scheme, diagnostic_note
 from warehouse.map_metrics import map_metric_rows
 from warehouse.provenance import code_version
@@ -84,7 +84,9 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     """
     folds = read_folds(warehouse, year)
     cells = list_cells(warehouse)
-    tasks = {task: _open_task(warehouse, task, year, cells, folds) for task in dict.fromkeys(c.task for c in cells)}
+    facts = ground_facts(warehouse, year, folds.folds)
+    asked = dict.fromkeys(cell.task for cell in cells)
+    tasks = {task: _open_task(warehouse, task, year, cells, folds, facts) for task in asked}
     files = CellFiles(warehouse, year)
     grounds = {found.ground for found in tasks.values()}
     files.drop_stale(cells, grounds)
@@ -101,7 +103,7 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
         provenance = warehouse.derived_provenance(["out_probe__folds"], is_simulated=run.is_simulated)
         files.write(cell, tables, provenance)
         report(f"[{number}/{len(cells)}] {cell}: {problem or 'ok'} ({time.perf_counter() - watch:.1f} s)")
-    return files.count_rows()
+    return {table: warehouse.count_cell_rows(table, year) for table in CELL_TABLES}
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,18 @@ class _OpenTask:
     problem: str
     folds: StoredFolds
     ground: str
+    _plans: dict[Scheme, FoldPlan] = field(default_factory=dict)
+
+    def plan(self, data: TaskData, scheme: Scheme) -> FoldPlan:
+        """Give the plan of the task's units in a scheme; read once, for many cells share it."""
+        if scheme not in self._plans:
+            self._plans[scheme] = self.folds.plan(data.units, scheme)
+        return self._plans[scheme]
 
 
-def _open_task(warehouse: Warehouse, task: Task, year: int, cells: Sequence[Cell], folds: StoredFolds) -> _OpenTask:
+def _open_task(
+    warehouse: Warehouse, task: Task, year: int, cells: Sequence[Cell], folds: StoredFolds, facts: Mapping[str, Any]
+) -> _OpenTask:
     """Load a task once for all its cells; one that cannot be asked leaves a reason and the others alone."""
     data, problem = None, ""
     arms = [ARMS[name] for name in dict.fromkeys(cell.arm for cell in cells if cell.task == task)]
@@ -129,7 +140,7 @@ def _open_task(warehouse: Warehouse, task: Task, year: int, cells: Sequence[Cell
         data = load_task(warehouse, task, year, arms)
     except IsthmusError as error:
         problem = str(error)
-    return _OpenTask(data, problem, folds, ground_of(warehouse, year, data, folds.folds))
+    return _OpenTask(data, problem, folds, ground_of(facts, data))
 
 
 @dataclass(frozen=True)
@@ -159,7 +170,7 @@ class _CellRun:
         if data is None:
             return self._fail(f"skipped: {self.opened.problem}", watch)
         try:
-            plan = self.opened.folds.plan(data.units, self.cell.scheme)
+            plan = self.opened.plan(data, self.cell.scheme)
             chosen = data.select(self.cell)
             features = data.open(self.cell, ARMS[self.cell.arm], plan)
             here = take_plan(plan, chosen)

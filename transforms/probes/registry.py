@@ -123,7 +123,7 @@ PROBES: Mapping[str, ProbeEntry] = MappingProxyType(
                     n, target, n_trees=o.n_trees, threads=o.threads, seed=seed
                 ),
                 _ALL, "vector", 1, None,
-                "500 fully grown trees, features as they are.",
+                "Fully grown trees, 500 by the protocol; features as they are.",
             ),
             ProbeEntry(
                 "mlp", lambda n, target, seed, o: MlpProbe(n, target, seed=seed), _ALL, "vector", 5, "torch",
