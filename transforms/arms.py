@@ -125,6 +125,8 @@ ARMS: dict[str, Arm] = {
 
 #: The arm that others of a unit are compared with.
 NATIVE_ARM: dict[UnitKind, str] = {"patch": "native_patch", "pixel": "native_pixel"}
+#: The control that knows where a unit is and nothing else.
+COORDINATES_ARM: dict[UnitKind, str] = {"patch": "patch_coordinates", "pixel": "pixel_coordinates"}
 #: Width of the random control: that of a pixel vector.
 RANDOM_DIMS = 64
 #: Arms that are always scored: what the claims compare, and the reference of every gain.

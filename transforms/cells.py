@@ -6,7 +6,7 @@ Belongs here: the identity of a cell, and the cells that a group stands for. Doe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
@@ -64,8 +64,10 @@ class Cell:
 
     @property
     def n_fits(self) -> int:
-        """Fits per fold."""
-        return self.n_draws * (PROBES[self.probe].n_seeds if self.probe in PROBES else 0)
+        """Fits per fold: of every draw and seed, of both probes that are averaged, and again for thresholds of labels."""
+        seeds = PROBES[self.probe].n_seeds if self.probe in PROBES else 0
+        probes = 2 if ARMS[self.arm].treatment == "late_average" else 1
+        return self.n_draws * seeds * probes * (2 if TASKS[self.task].target == "multilabel" else 1)
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,11 @@ def expand_group(group: CellGroup, arms: Mapping[UnitKind, Sequence[Arm]], defau
         defaults: for what the group leaves out.
 
     Raises:
-        UnknownCellError: a probe does not exist, or a name or pattern fits no arm at all.
+        UnknownCellError: a probe does not exist, a name or pattern fits no arm at all, or an arm that is named is not
+            among those that the products and operators of the settings allow.
     """
     _check_names(group)
+    _check_arms(group, arms)
     cells = []
     for task in group.tasks:
         here = [arm for arm in arms[TASKS[task].unit] if any(fnmatchcase(arm.name, text) for text in group.arms)]
@@ -197,3 +201,24 @@ def _check_names(group: CellGroup) -> None:
     stray = [text for text in group.arms if not any(fnmatchcase(name, text) for name in ARMS)]
     if stray:
         raise UnknownCellError("arms", stray, sorted(ARMS), "Correct the names or patterns.")
+
+
+def _check_arms(group: CellGroup, arms: Mapping[UnitKind, Sequence[Arm]]) -> None:
+    """Refuse an arm that is named in full and would be left out without a word; patterns take what there is."""
+    units = {TASKS[task].unit for task in group.tasks}
+    allowed = {arm.name for unit in units for arm in arms[unit]}
+    problems = [_why_absent(ARMS[text], units) for text in group.arms if text in ARMS and text not in allowed]
+    if problems:
+        raise UnknownCellError(
+            "arms", "; ".join(problems), f"some of {sorted(allowed)}",
+            "Add the operator or product, put the arm into a group of its own tasks, or drop it.",
+        )  # fmt: skip
+
+
+def _why_absent(arm: Arm, units: Collection[UnitKind]) -> str:
+    if arm.unit not in units:
+        return f"{arm.name} describes a {arm.unit}, the tasks are about a {' and a '.join(sorted(units))}"
+    if arm.operator is not None:
+        section = "pool" if arm.family == "pooled" else "upsample"
+        return f"{arm.name} needs '{arm.operator}' in {section}.operators, and both products in [compare]"
+    return f"{arm.name} needs {'both products' if arm.side == 'both' else arm.side} in [compare]"

@@ -1,6 +1,6 @@
-"""Features that must not win: random ones, and a real field whose blocks changed places.
+"""Features that must not win: random ones, places alone, and a real field whose blocks changed places.
 
-Belongs here: label-independent features. Does not: permuted labels (`transforms/evaluation.py`), coordinates.
+Belongs here: label-independent features. Does not: permuted labels (`transforms/cell_fits.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from transforms.blocks import equal_area_xy
+from transforms.ground import earth_xyz
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -17,6 +18,20 @@ FloatArray = npt.NDArray[np.float32]
 def random_features(n_units: int, dims: int, rng: np.random.Generator) -> FloatArray:
     """Draw independent normal features, float32 (n_units, dims)."""
     return rng.standard_normal((n_units, dims)).astype(np.float32)
+
+
+def earth_directions(lon: npt.ArrayLike, lat: npt.ArrayLike) -> FloatArray:
+    """Give places as directions from the centre of the earth: the higher the cosine of two, the nearer they are.
+
+    Args:
+        lon: float64 (n,), degrees.
+        lat: float64 (n,), degrees.
+
+    Returns:
+        float32 (n, 3), of length 1; rounding moves a place by less than a metre.
+    """
+    xyz = earth_xyz(lon, lat)
+    return (xyz / np.linalg.norm(xyz, axis=1, keepdims=True)).astype(np.float32)
 
 
 def shuffle_blocks(

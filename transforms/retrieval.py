@@ -1,8 +1,8 @@
 """Retrieval (task T4): for a query, the nearest vectors of a database, and how many of them are relevant.
 
-Belongs here: exact cosine ranking, precision at k, its sums per spatial block, and what a random ranking scores.
-Does not: indexes for approximate search, which units are queries (test units of a fold) and which are the database
-(its training units: so a query never finds itself or what its fold forbids), intervals (`transforms/inference.py`).
+Belongs here: exact cosine ranking, precision at k, its sums per spatial block. Does not: indexes for approximate
+search, which units are queries (test units of a fold) and which are the database (its training units: so a query never
+finds itself or what its fold forbids), intervals (`transforms/inference.py`).
 
 Relevant is a unit of the same class (single-label: integers (n,)) or one that shares at least one label (multi-label:
 bool (n, k)). A query without any label has no relevant unit by definition; it is left out (NaN).
@@ -94,31 +94,6 @@ def precision_at(ranking: IntArray, query_labels: Labels, database_labels: Label
     precision = hits[:, depth - 1] / depth
     precision[~flags[0].any(axis=1)] = np.nan
     return precision
-
-
-def random_precision(query_labels: Labels, database_labels: Labels) -> FloatArray:
-    """Precision at any k that a random ranking is expected to have: the share of relevant units in the database.
-
-    Args:
-        query_labels: integers (q,) class ids, or bool (q, k) flags.
-        database_labels: the same of the database, (n,) or (n, k).
-
-    Returns:
-        float64 (q,); NaN for a query without any label, or without a database.
-
-    Raises:
-        ShapeError: labels do not fit each other.
-    """
-    queries, database = _packed_flags(query_labels, database_labels)
-    wanted, slot = np.unique(queries, axis=0, return_inverse=True)
-    kinds, counts = np.unique(database, axis=0, return_counts=True)
-    relevant = np.empty(len(wanted))
-    step = max(1, _CELLS_PER_BLOCK // max(1, kinds.size))
-    for start in range(0, len(wanted), step):
-        relevant[start : start + step] = (wanted[start : start + step, None, :] & kinds).any(axis=2) @ counts
-    expected = divide_or_nan(relevant, np.full(len(wanted), len(database)))
-    expected[~wanted.any(axis=1)] = np.nan
-    return expected[slot.reshape(-1)]
 
 
 def retrieval_sums_by_block(precision: FloatArray, block_id: npt.ArrayLike) -> tuple[IntArray, FloatArray]:

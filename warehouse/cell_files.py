@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from warehouse.store import Warehouse, evaluate_settings
 from warehouse.task_data import TaskData
 
 #: Raised when the same inputs give other scores than before: all cells run again.
-EVALUATION_VERSION = 1
+EVALUATION_VERSION = 2
 #: Tables that a cell leaves rows in; the last one seals the cell.
 CELL_TABLES = ("out_probe__confusions", "out_probe__sums", "out_probe__predictions", "out_probe__metrics")
 _SEAL = "out_probe__metrics"
@@ -40,8 +40,8 @@ def hash_of(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def ground_facts(warehouse: Warehouse, year: int, folds: pa.Table) -> dict[str, Any]:
-    """List what all cells of a year share: products, files, stored features, labels, folds and settings."""
+def ground_facts(warehouse: Warehouse, year: int) -> dict[str, Any]:
+    """List what all cells of a year share: products, files, stored features, labels and settings."""
     settings = evaluate_settings(warehouse)
     return {
         "version": EVALUATION_VERSION,
@@ -56,13 +56,15 @@ def ground_facts(warehouse: Warehouse, year: int, folds: pa.Table) -> dict[str, 
         ],
         "products": [product.model_dump(mode="json") for product in warehouse.products.values()],
         "features": _feature_versions(warehouse),
-        "folds": _hash_table(folds),
     }
 
 
-def ground_of(facts: Mapping[str, Any], data: TaskData | None) -> str:
-    """Hash what all cells of a task share: the facts of the year, and the task's units."""
-    return hash_of({**facts, "units": data.fingerprint() if data is not None else None})
+def ground_of(facts: Mapping[str, Any], data: TaskData | None, folds: pa.Table) -> str:
+    """Hash what the cells of a task and scheme share: the facts of the year, the task's units, and their folds.
+
+    Folds of other schemes are left out: one that is added must not make all cells run again.
+    """
+    return hash_of({**facts, "units": data.fingerprint() if data is not None else None, "folds": _hash_table(folds)})
 
 
 def _feature_versions(warehouse: Warehouse) -> list[tuple[str, str, str]]:
@@ -125,19 +127,18 @@ class CellFiles:
         for table in [table for table in CELL_TABLES if table in tables]:
             self.warehouse.write_cell(table, self.year, slot, tables[table], provenance)
 
-    def drop_stale(self, cells: Collection[Cell], grounds: Collection[str]) -> None:
+    def drop_stale(self, fingerprints: Mapping[Cell, str]) -> None:
         """Remove cells that no longer hold: of other ground, without a seal, or no longer asked for.
 
         Args:
-            cells: what is asked for.
-            grounds: of the tasks as they are now.
+            fingerprints: of what is asked for, as it would be scored now.
         """
-        wanted = {self.slot(cell) for cell in cells}
+        wanted = {self.slot(cell): fingerprint for cell, fingerprint in fingerprints.items()}
         kept = set()
         for path in self._folder(_SEAL).glob("cell-*.parquet"):
-            ground = str(_first_row(path).get("run_id", "")).partition("-")[0]
-            if ground in grounds and _slot_of(path) in wanted:
-                kept.add(_slot_of(path))
+            slot = _slot_of(path)
+            if slot in wanted and _first_row(path).get("run_id") == wanted[slot]:
+                kept.add(slot)
         for table in CELL_TABLES:
             self.warehouse.drop_cells(table, self.year, keep=kept)
 

@@ -84,21 +84,18 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     """
     folds = read_folds(warehouse, year)
     cells = list_cells(warehouse)
-    facts = ground_facts(warehouse, year, folds.folds)
+    facts = ground_facts(warehouse, year)
     asked = dict.fromkeys(cell.task for cell in cells)
     tasks = {task: _open_task(warehouse, task, year, cells, folds, facts) for task in asked}
     files = CellFiles(warehouse, year)
-    grounds = {found.ground for found in tasks.values()}
-    files.drop_stale(cells, grounds)
-    for number, cell in enumerate(cells, 1):
-        opened = tasks[cell.task]
-        windows = warehouse.settings.keep.windows if _is_mapped(warehouse, cell) else ()
-        fingerprint = fingerprint_of(opened.ground, cell, windows)
+    fingerprints = {cell: _fingerprint(warehouse, cell, tasks[cell.task]) for cell in cells}
+    files.drop_stale(fingerprints)
+    for number, (cell, fingerprint) in enumerate(fingerprints.items(), 1):
         if files.is_done(cell, fingerprint):
             report(f"[{number}/{len(cells)}] {cell}: done before")
             continue
         watch = time.perf_counter()
-        run = _CellRun(warehouse, year, cell, fingerprint, opened)
+        run = _CellRun(warehouse, year, cell, fingerprint, tasks[cell.task])
         problem, tables = run.finish()
         provenance = warehouse.derived_provenance(["out_probe__folds"], is_simulated=run.is_simulated)
         files.write(cell, tables, provenance)
@@ -106,22 +103,38 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     return {table: warehouse.count_cell_rows(table, year) for table in CELL_TABLES}
 
 
+def _fingerprint(warehouse: Warehouse, cell: Cell, opened: _OpenTask) -> str:
+    """Give the fingerprint that a cell would be scored with now."""
+    windows = warehouse.settings.keep.windows if _is_mapped(warehouse, cell) else ()
+    return fingerprint_of(opened.ground(cell.scheme), cell, windows)
+
+
 @dataclass(frozen=True)
 class _OpenTask:
     """A task that was looked at.
 
     Attributes:
+        task: its name.
         data: its units; None where it cannot be asked.
         problem: why not.
         folds: of the year.
-        ground: hash of what its cells share.
+        facts: what all cells of the year share.
     """
 
+    task: Task
     data: TaskData | None
     problem: str
     folds: StoredFolds
-    ground: str
+    facts: Mapping[str, Any]
+    _grounds: dict[Scheme, str] = field(default_factory=dict)
     _plans: dict[Scheme, FoldPlan] = field(default_factory=dict)
+
+    def ground(self, scheme: Scheme) -> str:
+        """Give the hash of what the task's cells in a scheme share; made once, for many cells share it."""
+        if scheme not in self._grounds:
+            rows = self.folds.rows(TASKS[self.task].unit, scheme)
+            self._grounds[scheme] = ground_of(self.facts, self.data, rows)
+        return self._grounds[scheme]
 
     def plan(self, data: TaskData, scheme: Scheme) -> FoldPlan:
         """Give the plan of the task's units in a scheme; read once, for many cells share it."""
@@ -140,7 +153,7 @@ def _open_task(
         data = load_task(warehouse, task, year, arms)
     except IsthmusError as error:
         problem = str(error)
-    return _OpenTask(data, problem, folds, ground_of(facts, data))
+    return _OpenTask(task, data, problem, folds, facts)
 
 
 @dataclass(frozen=True)

@@ -66,11 +66,15 @@ class StoredFolds:
             UnplannedSchemeError: the scheme could not be planned for this kind of unit.
             TooFewUnitsError: a unit has no fold.
         """
-        here = self.folds.filter((pc.field("unit") == units.kind) & (pc.field("scheme") == scheme))
+        here = self.rows(units.kind, scheme)
         if not here.num_rows:
             raise UnplannedSchemeError(units.kind, scheme, self._problem(units.kind, scheme))
         ids, plan = plan_from_table(here, scheme)
         return take_plan(plan, match_keys(units.unit_id, ids))
+
+    def rows(self, kind: UnitKind, scheme: Scheme) -> pa.Table:
+        """Give the rows of `out_probe__folds` for one kind of unit and one scheme."""
+        return self.folds.filter((pc.field("unit") == kind) & (pc.field("scheme") == scheme))
 
     def _problem(self, kind: UnitKind, scheme: Scheme) -> str:
         here = self.rules.filter((pc.field("unit") == kind) & (pc.field("scheme") == scheme))

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.alignment import match_keys
-from transforms.arms import Arm
+from transforms.arms import COORDINATES_ARM, Arm
 from transforms.cells import ALL_LABELS, Cell
+from transforms.controls import earth_directions
 from transforms.errors import TooFewUnitsError
 from transforms.evaluation import Features, StoredFeatures
 from transforms.evidence_units import Units, take_units
@@ -86,6 +87,9 @@ class TaskData:
         chosen = self.select(cell)
         if self.earlier is not None:
             return SelectedFeatures(self._changes(arm), chosen)
+        if TASKS[self.task].target == "relevance" and arm.name == COORDINATES_ARM[arm.unit]:
+            # the cosine of two (lon, lat) is no distance; that of two directions from the earth's centre is
+            return SelectedFeatures(StoredFeatures(earth_directions(self.units.lon, self.units.lat)), chosen)
         if cell.probe in PROBES and PROBES[cell.probe].reads == "neighbourhood":
             return self.reader.open_neighbourhoods(arm, take_units(self.units, chosen))
         return SelectedFeatures(self.reader.open(arm, self.units, plan), chosen)

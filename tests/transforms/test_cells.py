@@ -86,6 +86,32 @@ def test_unknown_names_are_refused(group: CellGroup, words: str) -> None:
         expand_group(group, ARMS, DEFAULTS)
 
 
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        (CellGroup(("T1",), arms=("native_patch", "pooled_gem")), "pooled_gem needs 'gem' in pool.operators"),
+        (CellGroup(("T5",), arms=("upsampled_attention",)), "'attention' in upsample.operators"),
+        (CellGroup(("T1", "T3"), arms=("native_pixel",)), "native_pixel describes a pixel, the tasks are about a patch"),
+    ],
+)
+def test_an_arm_that_is_named_but_not_there_is_refused(group: CellGroup, words: str) -> None:
+    with pytest.raises(UnknownCellError, match=words):
+        expand_group(group, ARMS, DEFAULTS)
+
+
+def test_an_arm_without_its_product_is_refused() -> None:
+    alone = {unit: list_arms(unit, has_patches=True, has_pixels=False) for unit in ("patch", "pixel")}
+    with pytest.raises(UnknownCellError, match="patch_concatenated needs both products"):
+        expand_group(CellGroup(("T1",), arms=("patch_concatenated",)), alone, DEFAULTS)
+    # a pattern takes what there is
+    assert expand_group(CellGroup(("T1",), arms=("*_concatenated",)), alone, DEFAULTS) == []
+
+
+def test_a_group_of_tasks_of_both_units_takes_the_arms_of_each() -> None:
+    cells = expand_group(CellGroup(("T1", "T5"), arms=("native_patch", "native_pixel")), ARMS, DEFAULTS)
+    assert {(cell.task, cell.arm) for cell in cells} == {("T1", "native_patch"), ("T5", "native_pixel")}
+
+
 def test_a_study_has_a_limit() -> None:
     cells = [Cell("T1", "block", "native_patch", "logistic", Budget("shots", 1.0), 20)]
     check_fits(cells, 5, 100)
@@ -96,6 +122,8 @@ def test_a_study_has_a_limit() -> None:
 def test_probes_with_several_seeds_cost_as_many_fits() -> None:
     assert Cell("T1", "block", "native_patch", "mlp").n_fits == 5
     assert Cell("T4", "block", "native_patch", "cosine").n_fits == 0
+    assert Cell("T1", "block", "patch_late_average", "logistic").n_fits == 2
+    assert Cell("T2", "block", "native_patch", "logistic").n_fits == 2  # thresholds take a fit of their own
 
 
 def test_a_cell_of_two_groups_is_run_once_with_the_most_draws() -> None:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.blocks import EQUAL_AREA_EPSG, assign_blocks
-from transforms.controls import random_features, shuffle_blocks
+from transforms.controls import earth_directions, random_features, shuffle_blocks
+from transforms.ground import earth_xyz
+from transforms.retrieval import rank_database
 from transforms.utm import unproject
 
 EDGE_M = 1000.0
@@ -53,3 +55,16 @@ def test_random_features_are_independent_and_repeatable() -> None:
     np.testing.assert_array_equal(first, again)
     assert first.dtype == np.float32
     assert np.abs(np.corrcoef(first, rowvar=False) - np.eye(8)).max() < 0.2
+
+
+def test_the_cosine_of_directions_ranks_by_distance_also_across_the_antimeridian() -> None:
+    rng = np.random.default_rng(4)
+    lon, lat = (rng.uniform(179, 181, 60) + 180) % 360 - 180, rng.uniform(60, 62, 60)
+    xyz = earth_xyz(lon, lat)
+    distance = np.linalg.norm(xyz[:20, None] - xyz[None, 20:], axis=-1)
+    directions = earth_directions(lon, lat)
+    ranking = rank_database(directions[:20], directions[20:], 40)
+    found = np.take_along_axis(distance, ranking, axis=1)
+    # ranks are in steps of some 300 m, and the flattening of the earth bends them a little
+    assert np.all(np.diff(found, axis=1) > -500)
+    assert np.allclose(found[:, 0], distance.min(axis=1), atol=500)
