@@ -64,7 +64,7 @@ class Cell:
 
     @property
     def n_fits(self) -> int:
-        """Fits per fold: of every draw and seed, of both probes that are averaged, and again for thresholds of labels."""
+        """Fits per fold: by draw and seed, of both probes that are averaged, and again for thresholds of labels."""
         seeds = PROBES[self.probe].n_seeds if self.probe in PROBES else 0
         probes = 2 if ARMS[self.arm].treatment == "late_average" else 1
         return self.n_draws * seeds * probes * (2 if TASKS[self.task].target == "multilabel" else 1)

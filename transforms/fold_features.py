@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from transforms.cell_features import FoldFeatures
 from transforms.errors import TooFewUnitsError
-from transforms.evaluation import FoldFeatures
 from transforms.upsampling.operators import UpsamplingOperator
 from transforms.upsampling.rows import RowLattice
 from transforms.upsampling.training import TrainingData

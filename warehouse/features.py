@@ -16,13 +16,12 @@ import pyarrow.compute as pc
 
 from transforms.alignment import match_keys, take_or
 from transforms.arms import ARMS, NATIVE_ARM, RANDOM_DIMS, Arm
+from transforms.cell_features import Features, JoinedFeatures, StoredFeatures
 from transforms.controls import random_features, shuffle_blocks
 from transforms.errors import IsthmusError, TooFewUnitsError
-from transforms.evaluation import Features, StoredFeatures
 from transforms.evidence_units import Units, plan_from_table, units_from_labels
 from transforms.fold_features import PatchGround, UpsampledInFold
 from transforms.folds import FoldPlan
-from transforms.joined_features import JoinedFeatures
 from transforms.neighbourhoods import gather_neighbourhoods
 from transforms.places import PixelPlaces
 from transforms.pooling.operators import POOLING_OPERATORS

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import shapely
 
 from transforms.alignment import match_keys
+from transforms.cell_features import FoldFeatures
 from transforms.errors import TooFewUnitsError
-from transforms.evaluation import FoldFeatures
 from transforms.places import PatchPlaces, footprint_polygons
 from transforms.pooling.codebook import fit_codebook
 from transforms.pooling.operators import features

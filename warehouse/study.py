@@ -18,10 +18,11 @@ from typing import Any
 import pyarrow as pa
 
 from transforms.arms import ARMS, CLAIMS, Arm, list_arms
+from transforms.cell_fits import FitFacts, FitRule, ProbeSettings
 from transforms.cell_rows import confusion_rows, fill_columns, metric_rows, share_columns, sum_rows
 from transforms.cells import Cell, CellDefaults, check_fits, default_cells, expand_group, merge_draws
 from transforms.errors import IsthmusError
-from transforms.evaluation import CellOutcome, FitFacts, FitRule, ProbeSettings, run_cell
+from transforms.evaluation import CellOutcome, run_cell
 from transforms.evidence_units import take_plan, take_units
 from transforms.fold_plan import FoldPlan, Scheme
 from transforms.probes.registry import ProbeOptions

@@ -16,13 +16,12 @@ import numpy.typing as npt
 
 from transforms.alignment import match_keys
 from transforms.arms import COORDINATES_ARM, Arm
+from transforms.cell_features import Features, SelectedFeatures, StoredFeatures
 from transforms.cells import ALL_LABELS, Cell
 from transforms.controls import earth_directions
 from transforms.errors import TooFewUnitsError
-from transforms.evaluation import Features, StoredFeatures
 from transforms.evidence_units import Units, take_units
 from transforms.fold_plan import FoldPlan
-from transforms.joined_features import SelectedFeatures
 from transforms.probes.registry import PROBES
 from transforms.targets import Targets
 from transforms.tasks import TASKS, Task

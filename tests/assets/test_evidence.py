@@ -12,17 +12,20 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import f1_score, jaccard_score
 
+from assets.evidence import write_folds
 from tests.conftest import TinyRun
 from tests.warehouse.fake_tables import PROVENANCE
 from transforms.arms import CLAIMS, Arm, list_arms
+from transforms.cell_features import Features
+from transforms.cell_fits import FitRule
 from transforms.cells import Cell
 from transforms.errors import TooFewUnitsError
-from transforms.evaluation import Features, FitRule
 from transforms.fold_plan import FoldPlan
 from transforms.inference import decide_verdict
 from transforms.tasks import TASKS, Task
 from warehouse import study
 from warehouse.cell_files import CellFiles
+from warehouse.layout import PartitionKey
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 from warehouse.study_sections import GroupSettings, StudySettings
@@ -267,6 +270,20 @@ def test_a_cell_without_its_seal_is_run_again_and_the_others_are_not(copied: War
     lines.clear()
     study.run_study(copied, 2024, lines.append)
     assert [line.split("] ")[1].split(":")[0] for line in lines if not line.endswith("done before")] == [str(stats)]
+
+
+def test_a_scheme_that_is_added_runs_its_own_cells_alone(copied: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = copied.settings.evaluate
+    assert before is not None
+    assert "longitude" not in before.schemes
+    evaluate = before.model_copy(update={"schemes": (*before.schemes, "longitude")})
+    more = Warehouse(copied.settings.model_copy(update={"evaluate": evaluate}))
+    write_folds(more, PartitionKey(2024))
+    monkeypatch.setattr(study._CellRun, "_rule", lambda run: FitRule("majority", run.cell.budget))  # quick
+    lines: list[str] = []
+    study.run_study(more, 2024, lines.append)
+    run = [line.split("] ")[1].split()[1] for line in lines if not line.endswith("done before")]
+    assert run == ["longitude"] * sum(cell.scheme == "longitude" for cell in study.list_cells(more))
 
 
 def test_other_windows_run_the_mapped_cells_again_and_those_alone(

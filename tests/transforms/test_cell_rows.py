@@ -10,8 +10,10 @@ import pytest
 from sklearn.metrics import f1_score, fbeta_score, hamming_loss, mean_absolute_error, r2_score
 
 from transforms.budgets import Budget
+from transforms.cell_features import StoredFeatures
+from transforms.cell_fits import FitFacts, FitRule, ProbeSettings
 from transforms.cell_rows import confusion_rows, fill_columns, metric_rows, share_columns, sum_rows
-from transforms.evaluation import CellOutcome, FitFacts, FitRule, FoldOutcome, ProbeSettings, StoredFeatures, run_cell
+from transforms.evaluation import CellOutcome, FoldOutcome, run_cell
 from transforms.fold_plan import FoldPlan
 from transforms.metrics import METRICS, confusion
 from transforms.probes.registry import ProbeOptions

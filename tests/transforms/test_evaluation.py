@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from transforms.budgets import Budget
-from transforms.evaluation import FitRule, ProbeSettings, StoredFeatures, run_cell
+from transforms.cell_features import JoinedFeatures, SelectedFeatures, StoredFeatures
+from transforms.cell_fits import FitRule, ProbeSettings
+from transforms.evaluation import run_cell
 from transforms.fold_plan import FoldPlan, fold_split
-from transforms.joined_features import JoinedFeatures, SelectedFeatures
 from transforms.probes.logistic import LogisticProbe
 from transforms.probes.registry import ProbeOptions
 from transforms.targets import Targets

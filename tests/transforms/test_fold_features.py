@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from transforms.budgets import Budget
+from transforms.cell_fits import FitRule, ProbeSettings
 from transforms.errors import TooFewUnitsError
-from transforms.evaluation import FitRule, ProbeSettings, run_cell
+from transforms.evaluation import run_cell
 from transforms.fold_features import PatchGround, UpsampledInFold
 from transforms.folds import FoldPlan
 from transforms.probes.registry import ProbeOptions

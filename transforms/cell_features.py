@@ -1,18 +1,65 @@
-"""Features of arms that join two others: side by side for one probe, or for two whose predictions are averaged.
+"""Where the features of a cell come from, fold by fold: stored, chosen from more, or joined from several arms.
 
-Belongs here: joining. Does not: the features that are joined, averaging (`transforms/evaluation.py`).
+Belongs here: what features of a fold are, and those that are not fitted. Does not: fitted ones (`fold_features.py`),
+reading (`warehouse/features.py`), averaging of predictions (`cell_fits.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from transforms.evaluation import Features, FoldFeatures
-
+FloatArray = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FoldFeatures:
+    """Features of one fold.
+
+    Attributes:
+        train: float32 (n_train, d), or (n_train, 3, 3, d) for probes that read neighbourhoods.
+        test: float32 (n_test, d), likewise.
+        operator: what was fitted on the training units to make them, or None.
+        split_at: where the features of a second arm begin; 0 = there is none.
+    """
+
+    train: FloatArray
+    test: FloatArray
+    operator: object | None = None
+    split_at: int = 0
+
+
+class Features(Protocol):
+    """Where the features of an arm come from; whatever is fitted is fitted on the training units."""
+
+    @property
+    def threads(self) -> int | None:
+        """Folds that may be made at once; None = any number."""
+        ...
+
+    def of_fold(self, fold: int, train: Int64Array, test: Int64Array) -> FoldFeatures:
+        """Give the features of the training and test units of a fold (positions)."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """Features that were not fitted: the same rows in every fold.
+
+    Attributes:
+        values: float32 (n, d) or (n, 3, 3, d).
+    """
+
+    values: FloatArray
+    threads: int | None = None
+
+    def of_fold(self, fold: int, train: Int64Array, test: Int64Array) -> FoldFeatures:
+        """Take rows."""
+        return FoldFeatures(self.values[train], self.values[test])
 
 
 @dataclass(frozen=True)
