@@ -66,8 +66,8 @@ class UpsampledInFold:
 
     @property
     def threads(self) -> int | None:
-        """One fold at a time: networks draw from one random state and use all cores by themselves."""
-        return 1
+        """Networks are trained one at a time: they draw from one random state. Others release the GIL."""
+        return 1 if self.operator.cost == "model" else None
 
     def of_fold(self, fold: int, train: Int64Array, test: Int64Array) -> FoldFeatures:
         """Fit the operator on the training ground of a fold, and transform both parts.
