@@ -20,7 +20,7 @@ def observe_releases(warehouse: Warehouse, product: Product) -> WrittenPartition
     """Snapshot the index of one product."""
     source = warehouse.source(product.name)
     settings = warehouse.settings
-    rows = read_index(product, source, settings.years, settings.area.bbox)
+    rows = read_index(product, source, warehouse.years_of(product), settings.area.bbox)
     provenance = warehouse.product_provenance(product, (), is_simulated=is_simulated_root(source.root))
     return warehouse.write(f"raw_{product.name}__index", ALL, rows, provenance)
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from orchestration import crossing_commands, encode_command, evidence_commands
+from orchestration import crossing_commands, encode_command, evidence_commands, release_commands
 from orchestration.console import (
     DEMO_CONFIG,
     EXIT_FAILED,
@@ -155,6 +155,7 @@ def ui(
 crossing_commands.add_commands(app)
 evidence_commands.add_commands(app)
 encode_command.add_commands(app)
+release_commands.add_commands(app)
 
 
 def main() -> None:

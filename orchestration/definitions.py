@@ -24,10 +24,14 @@ from assets.pixels import build_pixels_asset
 from assets.pooled import build_pooled_asset
 from assets.release_index import build_index_asset
 from assets.upsampled import build_upsampled_asset
+from orchestration.alerts import build_failure_alerts
 from orchestration.checks import build_checks
 from orchestration.jobs import build_jobs
+from orchestration.pipeline_job import build_pipeline_job
 from orchestration.progress_log import PROGRESS_LOGGER, progress_logger
 from orchestration.resources import WarehouseResource
+from orchestration.schedules import build_schedules
+from orchestration.sensors import build_release_sensor
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
@@ -52,6 +56,7 @@ def build_defs(config: Path | str | None = None, **overrides: object) -> dg.Defi
         "assets": assets,
         "asset_checks": checks,
         "jobs": build_jobs(assets, checks),
+        **build_automation(warehouse, str(path)),
         "loggers": {"console": dg.colored_console_logger, PROGRESS_LOGGER: progress_logger},
         "resources": {"isthmus": WarehouseResource(config=str(path.resolve()))},
     }
@@ -98,6 +103,26 @@ def build_assets(warehouse: Warehouse) -> list[dg.AssetsDefinition]:
         assets.append(build_contrasts_asset())
         assets += build_answer_assets(_list_evidence(assets))
     return assets
+
+
+def build_automation(warehouse: Warehouse, config: str) -> dict[str, object]:
+    """Declare what runs by itself, and the alerts about runs that fail, as far as the settings ask.
+
+    Returns:
+        Arguments of `dagster.Definitions`: sensors and schedules, both empty by default.
+    """
+    automation, alerts = warehouse.settings.automation, warehouse.settings.alerts
+    sensors: list[dg.SensorDefinition] = []
+    schedules: list[dg.ScheduleDefinition] = []
+    if automation.is_on:  # the job is theirs; a person has `isthmus run`
+        job = build_pipeline_job()
+        schedules += build_schedules(automation, job, config)
+        if automation.watch:
+            every_s = automation.look_every_s
+            sensors += [build_release_sensor(product, job, every_s) for product in warehouse.products.values()]
+    if automation.is_on or alerts.is_on:
+        sensors.append(build_failure_alerts())
+    return {"sensors": sensors, "schedules": schedules}
 
 
 def _list_evidence(assets: Sequence[dg.AssetsDefinition]) -> list[str]:

@@ -21,6 +21,7 @@ import psutil
 
 from orchestration.definitions import CONFIG_VARIABLE, build_defs
 from orchestration.partitions import format_key, seed_partitions
+from orchestration.pipeline_job import PID_TAG
 from orchestration.progress_log import PROGRESS_LOGGER
 from orchestration.run_problems import list_failed_checks, list_problems
 from warehouse.errors import SourceMissingError
@@ -31,8 +32,6 @@ from warehouse.sources.index import list_unreadable
 from warehouse.store import Warehouse
 
 T = TypeVar("T")
-#: Tag with the process that runs a job, to tell a run that goes on from one whose command line was killed.
-_PID_TAG = "isthmus/pid"
 #: Template of an instance's configuration.
 _INSTANCE_FILE = Path(__file__).resolve().parent.parent / "dagster.yaml"
 
@@ -300,7 +299,7 @@ class Pipeline:
             result = _call_in_thread(
                 lambda: job.execute_in_process(
                     instance=self._instance,
-                    tags={_PID_TAG: str(os.getpid())},
+                    tags={PID_TAG: str(os.getpid())},
                     partition_key=format_key(step.key),
                     raise_on_error=False,
                     # events are in the instance's history; the console shows only what a user must act on
@@ -324,7 +323,7 @@ def _close_runs(instance: dg.DagsterInstance, is_over: Callable[[int], bool]) ->
     """Cancel unfinished runs of command lines that are over; else they would look as if they went on for ever."""
     open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
     for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
-        pid = run.tags.get(_PID_TAG, "")
+        pid = run.tags.get(PID_TAG, "")
         if pid.isdigit() and is_over(int(pid)):
             instance.report_run_canceled(run, message="The command line that ran this was interrupted.")
 

@@ -6,22 +6,69 @@ Belongs here: messages of failed bodies and of failed checks. Does not: running 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
 import dagster as dg
+
+#: Dagster's tag with the partition of a run.
+PARTITION_TAG = "dagster/partition"
+
+
+@dataclass(frozen=True)
+class FailedStep:
+    """A run that failed, in plain values.
+
+    Attributes:
+        job: name of its job.
+        partition: its key; `all` where it has none.
+        message: what its body raised.
+        run_id: of the run, to find its log.
+    """
+
+    job: str
+    partition: str
+    message: str
+    run_id: str
 
 
 def list_problems(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
     """Give the message of what each failed body raised, and the failed blocking checks."""
     messages = list(list_failed_checks(result, "ERROR"))
     for event in result.filter_events(lambda event: event.is_step_failure):
-        error = event.step_failure_data.error
-        # Dagster wraps what a body raises; below that are the library's words, which ours explain
-        while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
-            error = error.cause
-        if error is not None and error.cls_name != "DagsterAssetCheckFailedError":
-            messages.append(error.message.strip().removeprefix(f"{error.cls_name}: "))
+        message = _read_message(event)
+        if message is not None:
+            messages.append(message)
     if not messages and not result.success:
         messages.append("the run failed; see its log in `isthmus ui`")
     return tuple(messages)
+
+
+def list_failed_steps(instance: dg.DagsterInstance, tags: Mapping[str, str], since: datetime) -> list[FailedStep]:
+    """List the runs with some tags that failed since a moment, the first one first."""
+    wanted = dg.RunsFilter(tags=dict(tags), statuses=[dg.DagsterRunStatus.FAILURE], created_after=since)
+    runs = reversed(instance.get_runs(wanted))
+    return [describe_failure(instance, run) for run in runs]
+
+
+def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> FailedStep:
+    """Say why a run failed, from its event log."""
+    events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)]
+    said = [message for event in events if event is not None and (message := _read_message(event)) is not None]
+    message = "; ".join(dict.fromkeys(said)) or "the run ended without a word; see its log in `isthmus ui`"
+    return FailedStep(run.job_name, run.tags.get(PARTITION_TAG, "all"), message, run.run_id)
+
+
+def _read_message(event: dg.DagsterEvent) -> str | None:
+    """Give what a failed body raised; None where a check failed, whose own event says more."""
+    error = event.step_failure_data.error
+    # Dagster wraps what a body raises; below that are the library's words, which ours explain
+    while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
+        error = error.cause
+    if error is None or error.cls_name == "DagsterAssetCheckFailedError":
+        return None
+    return str(error.message).strip().removeprefix(f"{error.cls_name}: ")
 
 
 def list_failed_checks(result: dg.ExecuteInProcessResult, severity: str) -> tuple[str, ...]:

@@ -70,6 +70,15 @@ class StoredTableError(IsthmusError):
         super().__init__(f"{table}: {path}: {problem}. Materialise {table} for this partition again.")
 
 
+class StoredRecordError(IsthmusError):
+    """A small file that Isthmus keeps beside its tables is not what it wrote. Permanent until it is removed."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(
+            f"{path}: found {problem}, expected what Isthmus wrote. Correct it, or remove it to start without it."
+        )
+
+
 class UnknownProductError(IsthmusError):
     """The settings name a product that the registry does not hold."""
 

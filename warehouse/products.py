@@ -33,6 +33,8 @@ class Product(BaseModel):
         dims: length of a vector.
         pixel_m: pixel pitch in metres (pixel products).
         patch_m: footprint side in metres (patch products; point files get a box of this side).
+        years: calendar years that are this product; empty = any.
+        next_years: what later years under the same root are: `same` product, or `ask` for an entry of their own.
         quantisation: `signed_square_127.5` (int8 codes) or `none` (float32).
         nodata: stored code that means nodata, for quantised products.
         vector_column: list column that holds the vector.
@@ -58,6 +60,7 @@ class Product(BaseModel):
     pixel_m: float | None = None
     patch_m: float | None = None
     years: tuple[int, ...] = ()
+    next_years: Literal["same", "ask"] = "ask"
     quantisation: Literal["signed_square_127.5", "none"] = "none"
     nodata: int | None = None
     vector_column: str = "embedding"
@@ -80,6 +83,11 @@ class Product(BaseModel):
         if self.grain == "pixel" and self.pixel_m is None:
             raise ValueError("a pixel product needs pixel_m, the pixel pitch in metres")
         return self
+
+    def takes(self, year: int) -> bool:
+        """Tell whether the files of a year can be this product."""
+        is_next = self.next_years == "same" and bool(self.years) and year > max(self.years)
+        return not self.years or year in self.years or is_next
 
     @property
     def is_quantised(self) -> bool:

@@ -20,7 +20,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SettingsSourceError
 
+from warehouse.automation_sections import AlertSettings, AutomationSettings
 from warehouse.errors import SettingsError
+from warehouse.followed import extend_sources, read_followed
 from warehouse.label_settings import LabelSettings
 from warehouse.products import PIXEL_LAYOUTS, Product, load_registry, registered_entries
 from warehouse.sections import (
@@ -65,6 +67,8 @@ class Settings(BaseSettings):
     dagster: InstanceSettings
     products: dict[str, dict[str, Any]] = Field(default_factory=dict)
     limits: LimitSettings = LimitSettings()
+    automation: AutomationSettings = AutomationSettings()
+    alerts: AlertSettings = AlertSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -92,6 +96,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"compare.{side} = '{name}' has no [sources.{name}]")
             if (registry[name].layout in PIXEL_LAYOUTS) != (side == "pixels"):
                 raise ValueError(f"compare.{side} = '{name}' is a {registry[name].grain} product")
+        for name, source in self.sources.items():
+            wanted, known = source.years or self.years, registry[name]
+            if not any(known.takes(year) for year in wanted):
+                raise ValueError(
+                    f"sources.{name}: the product has years {list(known.years)}, none of {list(wanted)}; "
+                    f"set years, or products.{name}.years if the files are this product"
+                )
         if self.compare.pixels is None and self.compare.patches is None:
             raise ValueError("compare needs pixels, patches or both")
         for label_name, label in self.labels.items():
@@ -146,6 +157,10 @@ def _check_lists(settings: Settings) -> None:
     windows = [window.name for window in settings.keep.windows]
     if len(set(windows)) != len(windows):
         raise ValueError(f"keep.windows: {windows} has a name twice")
+    for name, source in settings.sources.items():
+        beyond = sorted(set(source.years or ()) - set(settings.years))
+        if beyond:
+            raise ValueError(f"sources.{name}.years: {beyond} are not in years {list(settings.years)}")
     for name, label in settings.labels.items():
         stray = sorted(set(label.years) - set(settings.years))
         if stray:
@@ -180,7 +195,17 @@ def load_settings(path: Path | str) -> Settings:
         raise SettingsError(str(path), [_describe(item) for item in error.errors()]) from error
     except SettingsSourceError as error:
         raise SettingsError(str(path), [_describe_variable(str(error))]) from error
-    return _anchor(settings, file.parent)
+    return _add_followed(_anchor(settings, file.parent))
+
+
+def _add_followed(settings: Settings) -> Settings:
+    """Add the years and products that were taken by themselves, where the settings allow that."""
+    followed = read_followed(settings.warehouse.root) if settings.automation.follow else {}
+    if not followed:
+        return settings
+    sources = extend_sources(settings.sources, settings.years, followed)
+    years = tuple(sorted({year for source in sources.values() for year in source.years or ()} | {*settings.years}))
+    return settings.model_copy(update={"sources": sources, "years": years})
 
 
 def _read_toml(file: Path, shown: str) -> dict[str, Any]:

@@ -88,6 +88,11 @@ class Warehouse:
         """Where a product's files are."""
         return self.settings.sources[product]
 
+    def years_of(self, product: Product) -> tuple[int, ...]:
+        """List the years of the settings that are taken of a product: those that its registry entry describes."""
+        years = self.source(product.name).years or self.settings.years
+        return tuple(year for year in years if product.takes(year))
+
     def label(self, name: str) -> LabelSettings:
         """Settings of a label source."""
         return self.settings.labels[name]

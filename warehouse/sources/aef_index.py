@@ -87,6 +87,46 @@ def list_aef_files(
     ]
 
 
+def identify_index(product: Product, source: SourceSettings) -> str:
+    """Give the identity of the release index: it changes whenever the producer writes a new one.
+
+    Raises:
+        SourceMissingError: there is no index.
+    """
+    facts = stat_file(_find_index(product, source))
+    return facts.etag if facts is not None else ""
+
+
+def count_aef_files(product: Product, source: SourceSettings) -> dict[tuple[int, str], int]:
+    """Count the rows of the release index, of the whole world.
+
+    Args:
+        product: registry entry.
+        source: root or `index`.
+
+    Returns:
+        Rows by (year, UTM zone such as `48N`).
+
+    Raises:
+        SourceMissingError: there is no index.
+        SourceFormatError: the index is damaged.
+    """
+    index = _find_index(product, source)
+    with parquet_errors(index), pq.ParquetFile(index) as file:
+        is_stac = "assets" in file.schema_arrow.names
+        table = file.read(columns=["datetime", "assets"] if is_stac else ["year", "utm_zone"])
+    zones = _zones_of_links(table["assets"]) if is_stac else table["utm_zone"]
+    rows = pa.table({"year": _years_of(table), "zone": zones})
+    counted = rows.group_by(["year", "zone"]).aggregate([([], "count_all")]).to_pylist()
+    return {(row["year"], row["zone"]): row["count_all"] for row in counted}
+
+
+def _zones_of_links(assets: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Give the zone in the path of each STAC asset."""
+    links = pc.struct_field(assets, ["data", "href"])
+    return pc.struct_field(pc.extract_regex(links, r"annual/\d{4}/(?P<zone>\d{1,2}[NS])/"), "zone")
+
+
 def _find_index(product: Product, source: SourceSettings) -> Path:
     places = [source.root / folder / name for name in INDEX_NAMES for folder in ("annual", "")]
     if source.index is not None:

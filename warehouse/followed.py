@@ -1,0 +1,89 @@
+"""Years and products that were taken without a person: `followed.json` beside the tables of a warehouse.
+
+Belongs here: reading and extending that record, and adding it to the settings. Does not: deciding what is taken
+(`transforms/release_decisions.py`). It is read only where `automation.follow` is on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.errors import StoredRecordError
+from warehouse.sections import SourceSettings
+
+FOLLOWED_FILE = "followed.json"
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One product that was extended or added.
+
+    Attributes:
+        years: beyond those of the settings file.
+        like: product whose source it shares; None where the settings have a source for it.
+    """
+
+    years: tuple[int, ...]
+    like: str | None = None
+
+
+def read_followed(root: Path) -> dict[str, Followed]:
+    """Read what was taken, by product; empty where nothing was.
+
+    Raises:
+        StoredRecordError: the file is not what `add_followed` wrote.
+    """
+    path = root / FOLLOWED_FILE
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {name: Followed(tuple(map(int, one["years"])), one["like"]) for name, one in record.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoredRecordError(str(path), f"{type(error).__name__}: {error}") from error
+
+
+def add_followed(root: Path, product: str, year: int, like: str | None = None) -> None:
+    """Take one more year of a product; safe to repeat. The file is replaced whole.
+
+    Args:
+        root: the warehouse.
+        product: registered product.
+        year: calendar year.
+        like: product whose source it shares, for a product that the settings have no source for.
+    """
+    followed = read_followed(root)
+    known = followed.get(product, Followed(()))
+    followed[product] = Followed(tuple(sorted({*known.years, year})), like or known.like)
+    record = {name: {"years": list(one.years), "like": one.like} for name, one in sorted(followed.items())}
+    root.mkdir(parents=True, exist_ok=True)
+    building = root / f".{FOLLOWED_FILE}.{os.getpid()}"
+    building.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    building.replace(root / FOLLOWED_FILE)
+
+
+def extend_sources(
+    sources: Mapping[str, SourceSettings], years: tuple[int, ...], followed: Mapping[str, Followed]
+) -> dict[str, SourceSettings]:
+    """Give the sources with what was followed; each has its own years then, since products differ in theirs.
+
+    Args:
+        sources: of the settings file.
+        years: of the settings file.
+        followed: by product.
+
+    Returns:
+        Source by product; of a product without a source, that of the product that it is like.
+    """
+    extended = {}
+    for name, source in sources.items():
+        more = followed[name].years if name in followed else ()
+        extended[name] = source.model_copy(update={"years": tuple(sorted({*(source.years or years), *more}))})
+    for name, one in followed.items():
+        if name not in sources and one.like in sources:
+            extended[name] = sources[one.like].model_copy(update={"years": one.years})
+    return extended
