@@ -6,6 +6,7 @@ Belongs here: messages of failed bodies and of failed checks. Does not: running 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,7 +69,8 @@ def _read_message(event: dg.DagsterEvent) -> str | None:
         error = error.cause
     if error is None or error.cls_name == "DagsterAssetCheckFailedError":
         return None
-    return str(error.message).strip().removeprefix(f"{error.cls_name}: ")
+    # Python puts the class with its module before the message
+    return re.sub(rf"^(\w+\.)*{error.cls_name}: ", "", str(error.message).strip())
 
 
 def list_failed_checks(result: dg.ExecuteInProcessResult, severity: str) -> tuple[str, ...]:

@@ -163,7 +163,7 @@ def test_the_fix_is_the_end_of_our_messages() -> None:
 @pytest.mark.parametrize("address", ["ftp://here/x", "here", "https://"])
 def test_a_webhook_is_a_web_address(tmp_path: Path, address: str) -> None:
     config = write_settings(tmp_path / "t.toml", quick_settings(tmp_path) | {"alerts": {"webhook": address}})
-    with pytest.raises(SettingsError, match=r"alerts\.webhook: webhook must be an address"):
+    with pytest.raises(SettingsError, match=r"alerts\.webhook': webhook must be an address"):
         load_settings(config)
 
 
@@ -173,7 +173,7 @@ def config(tmp_path: Path) -> Path:
     return write_settings(tmp_path / "quick.toml", settings)
 
 
-def fail(failure: Exception, partition: str | None = None) -> tuple[dg.DagsterInstance, dg.RunFailureSensorContext]:
+def fail(failure: Exception, partition: str | None = None, config: Path | None = None) -> dg.RunFailureSensorContext:
     """Let a job fail; the context that the sensor of failures gets."""
 
     @dg.op
@@ -187,12 +187,13 @@ def fail(failure: Exception, partition: str | None = None) -> tuple[dg.DagsterIn
     instance = dg.DagsterInstance.ephemeral()
     result = ingest.execute_in_process(instance=instance, raise_on_error=False, partition_key=partition)
     event = result.get_run_failure_event()
-    context = dg.build_run_status_sensor_context(ALERT_SENSOR, event, instance, result.dagster_run)
-    return instance, context.for_run_failure()
+    resources = {"isthmus": WarehouseResource(config=str(config))} if config is not None else None
+    context = dg.build_run_status_sensor_context(ALERT_SENSOR, event, instance, result.dagster_run, resources=resources)
+    return context.for_run_failure()
 
 
 def test_a_failed_partition_is_described_by_what_its_body_raised() -> None:
-    _, context = fail(SourceMissingError("x", "none", "one", "Download it."), "2024|48PSV")
+    context = fail(SourceMissingError("x", "none", "one", "Download it."), "2024|48PSV")
     alert = describe_run(context, "tiny", "tiny.toml")
     assert (alert.job, alert.partition, alert.message) == ("ingest", "2024|48PSV", "x: found none, expected one.")
     assert alert.fix == "Download it. Then run it again: isthmus run --config tiny.toml"
@@ -202,7 +203,7 @@ def test_a_failed_partition_is_described_by_what_its_body_raised() -> None:
 def test_a_failed_pipeline_is_described_by_its_first_failed_step() -> None:
     steps = [FailedStep("ingest", "2024|48PSV", "x: found none, expected one. Download it.", "r1")] * 2
     metadata = {FAILED_STEPS: dg.MetadataValue.json([vars(step) for step in steps])}
-    _, context = fail(dg.Failure("isthmus run ended", metadata=metadata))
+    context = fail(dg.Failure("isthmus run ended", metadata=metadata))
     alert = describe_run(context, "tiny", "tiny.toml")
     assert (alert.job, alert.partition, alert.message) == ("ingest", "2024|48PSV", "x: found none, expected one.")
     assert len(alert.failures) == 2
@@ -214,14 +215,12 @@ def test_the_sensor_sends_and_an_alert_that_is_not_delivered_fails_its_tick(conf
     config.write_text(config.read_text().replace('command = ["true"]', f'webhook = "{hook.address}"'))
     (sensor,) = build_defs(config).sensors or []
     assert sensor.name == ALERT_SENSOR
-    _, context = fail(SourceMissingError("x", "none", "one", "Download it."))
-    body = sensor.run_status_sensor_fn  # type: ignore[attr-defined]  # a run status sensor
-    resources = {"isthmus": WarehouseResource(config=str(config))}
-    body(context, **resources)
+    context = fail(SourceMissingError("x", "none", "one", "Download it."), config=config)
+    sensor(context)
     assert [got["job"] for got in hook.got] == ["ingest"]
     config.write_text(config.read_text().replace(f'webhook = "{hook.address}"', 'command = ["false"]'))
     with pytest.raises(AlertError, match="exit code 1"):
-        body(context, **resources)
+        sensor(context)
 
 
 def test_no_alerts_no_sensor(tmp_path: Path) -> None:
