@@ -5,7 +5,6 @@ are launched (`sensors.py`, `schedules.py`).
 """
 
 import json
-import logging
 import random
 import re
 import subprocess
@@ -88,20 +87,20 @@ def split_fix(message: str, otherwise: str) -> tuple[str, str]:
 
 
 def send_alert(
-    settings: AlertSettings, alert: Alert, log: logging.Logger, *, sleep: Callable[[float], None] = time.sleep
+    settings: AlertSettings, alert: Alert, say: Callable[[str], None], *, sleep: Callable[[float], None] = time.sleep
 ) -> None:
     """Tell a person, every way that the settings name; one that fails keeps no other from being tried.
 
     Args:
         settings: the ways.
         alert: what to tell.
-        log: gets it in any case.
+        say: writes it to the log, in any case.
         sleep: waits between tries of a webhook.
 
     Raises:
         AlertError: at least one way failed; the alert is in the log.
     """
-    log.error(alert.text)
+    say(alert.text)
     problems = []
     if settings.webhook is not None:
         problems += _post(settings.webhook, alert.payload(), settings.timeout_s, sleep)
@@ -123,7 +122,9 @@ def build_failure_alerts() -> dg.SensorDefinition:
     def alert_on_failure(context: dg.RunFailureSensorContext, isthmus: WarehouseResource) -> None:
         settings = isthmus.open().settings
         alert = describe_run(context, settings.name, isthmus.config)
-        send_alert(settings.alerts, alert, context.log)  # raises where it fails: the tick is red then, and says why
+        send_alert(
+            settings.alerts, alert, context.log.error
+        )  # raises where it fails: the tick is red then, and says why
 
     return alert_on_failure
 
@@ -143,8 +144,8 @@ def _read_steps(context: dg.RunFailureSensorContext) -> list[FailedStep]:
     for event in context.get_step_failure_events():
         failure = event.step_failure_data.user_failure_data
         entry = failure.metadata.get(FAILED_STEPS) if failure is not None else None
-        if isinstance(entry, dg.JsonMetadataValue):
-            return [FailedStep(**step) for step in entry.data]  # type: ignore[union-attr]  # a list of ours
+        if isinstance(entry, dg.JsonMetadataValue) and isinstance(entry.data, list):
+            return [FailedStep(**step) for step in entry.data if isinstance(step, dict)]
     return []
 
 

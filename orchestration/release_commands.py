@@ -6,7 +6,6 @@ Belongs here: their arguments and what they print. Does not: work (`warehouse/re
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -122,10 +121,14 @@ def _send(warehouse: Any, alert: Any) -> None:
     """Send an alert; one that is not delivered is said here and changes nothing else."""
     from orchestration.alerts import AlertError, send_alert
 
+    def say(text: str) -> None:
+        err.print("[yellow]alert[/]", end=" ")
+        err.print(text, highlight=False, markup=False, soft_wrap=True)
+
     try:
-        send_alert(warehouse.settings.alerts, alert, logging.getLogger("isthmus.alerts"))
+        send_alert(warehouse.settings.alerts, alert, say)
     except AlertError as error:
-        err.print(f"[yellow]warning[/] {error}", highlight=False, soft_wrap=True)
+        say(str(error))
 
 
 def _print(decisions: dict[str, Any], as_json: bool) -> None:

@@ -95,7 +95,7 @@ def _alert_news(
         if finding.is_news:
             alert = describe_news(warehouse.settings.name, product.name, finding)
             try:
-                send_alert(warehouse.settings.alerts, alert, context.log)
+                send_alert(warehouse.settings.alerts, alert, context.log.error)
             except AlertError as error:
                 context.log.error(str(error))
                 problems.append(str(error))

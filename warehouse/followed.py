@@ -84,6 +84,6 @@ def extend_sources(
         more = followed[name].years if name in followed else ()
         extended[name] = source.model_copy(update={"years": tuple(sorted({*(source.years or years), *more}))})
     for name, one in followed.items():
-        if name not in sources and one.like in sources:
+        if name not in sources and one.like is not None and one.like in sources:
             extended[name] = sources[one.like].model_copy(update={"years": one.years})
     return extended

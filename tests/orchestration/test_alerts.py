@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,7 +24,6 @@ from warehouse.errors import SettingsError, SourceMissingError
 from warehouse.settings import load_settings
 
 ALERT = Alert("tiny", "ingest", "2024|48PSV", "core_eg__patches: found no file, expected one.", "Download it.", "r1")
-LOG = logging.getLogger("test")
 
 
 class Hook:
@@ -74,13 +72,16 @@ def hooks() -> Iterator[Any]:
 def send(settings: AlertSettings, alert: Alert = ALERT) -> list[float]:
     """Send an alert; the waits between tries."""
     waits: list[float] = []
-    send_alert(settings, alert, LOG, sleep=waits.append)
+    send_alert(settings, alert, lambda _text: None, sleep=waits.append)
     return waits
 
 
-def test_an_alert_is_in_the_log_whatever_else_is_set(caplog: pytest.LogCaptureFixture) -> None:
-    send(AlertSettings())
-    assert [(record.levelname, record.message) for record in caplog.records] == [("ERROR", ALERT.text)]
+def test_an_alert_is_in_the_log_whatever_else_is_set() -> None:
+    log: list[str] = []
+    send_alert(AlertSettings(), ALERT, log.append)
+    with pytest.raises(AlertError):
+        send_alert(AlertSettings(command=("false",)), ALERT, log.append)
+    assert log == [ALERT.text, ALERT.text]
     assert ALERT.text == (
         "Isthmus tiny: ingest[2024|48PSV]: core_eg__patches: found no file, expected one. Download it."
     )

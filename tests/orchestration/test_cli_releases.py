@@ -1,0 +1,103 @@
+"""`isthmus releases` and `isthmus watch`, on a source tree that changes between calls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.orchestration.conftest import Call
+from tests.release_worlds import EG, Producers
+from tests.tiny import quick_settings, write_settings
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
+
+
+@pytest.fixture
+def producers(tiny_world: Path, tmp_path: Path) -> Producers:
+    return Producers(tiny_world, tmp_path / "world")
+
+
+@pytest.fixture
+def config(producers: Producers, tmp_path: Path) -> Path:
+    settings = quick_settings(producers.root) | {"automation": {"follow": True}}
+    return write_settings(tmp_path / "quick.toml", settings)
+
+
+def test_releases_says_what_is_there_and_changes_nothing(call: Call, config: Path) -> None:
+    for _ in range(2):
+        code, out, _ = call("releases", "-c", config)
+        assert code == 0
+        assert [line.split()[:3] for line in out.splitlines()] == [
+            ["aef", "2024", "settling"],
+            ["eg", "2024", "settling"],
+        ]
+    assert not (config.parent / "warehouse").exists()
+
+
+def test_releases_as_json(call: Call, config: Path, producers: Producers) -> None:
+    producers.publish_eg(2025, ["47PRQ"])
+    producers.vanish(Path("aef/v1/annual"))
+    code, out, err = call("releases", "--json", "-c", config)
+    assert (code, err.strip()) == (0, "")
+    down, first, second = json.loads(out)
+    assert (down["product"], down["year"], down["finding"]) == ("aef", None, "down")
+    assert (first["finding"], second["finding"], second["year"]) == ("settling", "unregistered", 2025)
+    assert "[products.eg_2025]" in second["message"]
+    assert not any(row["asks"] for row in (down, first, second))
+
+
+def test_watch_runs_what_is_new_after_the_second_look_and_nothing_twice(
+    call: Call, config: Path, producers: Producers
+) -> None:
+    assert call("watch", "-c", config)[0] == 0
+    assert not (config.parent / "warehouse/core_aef__pixels").exists()
+    code, out, err = call("watch", "-c", config)
+    assert (code, "new_year" in out) == (0, True), err
+    warehouse = Warehouse(load_settings(config))
+    assert {key.year for key in warehouse.partitions("core_aef__pixels")} == {2024}
+    producers.publish_aef(2025)
+    assert "settling" in call("watch", "-c", config)[1]
+    code, out, _ = call("watch", "--json", "-c", config)
+    assert [(row["product"], row["year"]) for row in json.loads(out) if row["asks"]] == [("aef", 2025)]
+    warehouse = Warehouse(load_settings(config))
+    assert {key.year for key in warehouse.partitions("core_aef__pixels")} == {2024, 2025}
+    _, out, _ = call("watch", "-c", config)
+    assert {line.split()[2] for line in out.splitlines()} == {"unchanged"}
+
+
+def test_watch_that_fails_is_exit_1_with_an_alert_and_is_not_repeated_by_itself(
+    call: Call, config: Path, producers: Producers, tmp_path: Path
+) -> None:
+    heard = tmp_path / "alerts.json"
+    config.write_text(config.read_text() + f'[alerts]\ncommand = ["sh", "-c", "cat >> {heard}"]\n')
+    bad = producers.eg_file("48PSV", 2024)
+    bad.unlink()
+    bad.write_bytes(b"PAR1 but not for long")
+    assert call("watch", "-c", config)[0] == 0
+    code, _, err = call("watch", "-c", config)
+    assert code == 1
+    assert "48PSV" in err
+    alert = json.loads(heard.read_text())
+    assert (alert["job"], alert["partition"].split("|")[0]) == ("ingest", "2024")
+    assert "48PSV_2024-01-01_2025-01-01.parquet" in alert["message"]
+    assert f"isthmus run --config {config}" in alert["fix"]
+    _, out, _ = call("watch", "-c", config)
+    assert {line.split()[2] for line in out.splitlines()} == {"unchanged"}
+
+
+def test_an_alert_that_is_not_delivered_is_said(call: Call, config: Path, producers: Producers) -> None:
+    config.write_text(config.read_text() + '[alerts]\ncommand = ["false"]\n')
+    producers.publish_eg(2025)
+    code, _, err = call("watch", "-c", config)
+    assert code == 0
+    assert "alert: found command false: exit code 1" in err
+    assert "[products.eg_2025]" in err
+
+
+def test_a_source_that_is_down_is_said_and_the_others_go_on(call: Call, config: Path, producers: Producers) -> None:
+    producers.vanish(EG)
+    code, out, _ = call("watch", "-c", config)
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines()] == [["aef", "2024"], ["eg", "down"]]
