@@ -58,7 +58,13 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Failed
     events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)]
     said = [message for event in events if event is not None and (message := _read_message(event)) is not None]
     message = "; ".join(dict.fromkeys(said)) or "the run ended without a word; see its log in `isthmus ui`"
-    return FailedStep(run.job_name, run.tags.get(PARTITION_TAG, "all"), message, run.run_id)
+    return FailedStep(run.job_name, _name_partition(run), message, run.run_id)
+
+
+def _name_partition(run: dg.DagsterRun) -> str:
+    """Name the partition of a run as the command line does, the year first; Dagster sorts dimensions by name."""
+    parts = [run.tags[name] for name in (f"{PARTITION_TAG}/year", f"{PARTITION_TAG}/shard") if name in run.tags]
+    return "|".join(parts) or run.tags.get(PARTITION_TAG, "all")
 
 
 def _read_message(event: dg.DagsterEvent) -> str | None:

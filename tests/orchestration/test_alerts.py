@@ -181,7 +181,9 @@ def fail(failure: Exception, partition: str | None = None, config: Path | None =
     def body() -> None:
         raise failure
 
-    @dg.job(partitions_def=dg.StaticPartitionsDefinition(["2024|48PSV"]) if partition else None)
+    dimensions = {"year": dg.StaticPartitionsDefinition(["2024"]), "shard": dg.StaticPartitionsDefinition(["48PSV"])}
+
+    @dg.job(partitions_def=dg.MultiPartitionsDefinition(dimensions) if partition else None)
     def ingest() -> None:
         body()
 
@@ -194,7 +196,7 @@ def fail(failure: Exception, partition: str | None = None, config: Path | None =
 
 
 def test_a_failed_partition_is_described_by_what_its_body_raised() -> None:
-    context = fail(SourceMissingError("x", "none", "one", "Download it."), "2024|48PSV")
+    context = fail(SourceMissingError("x", "none", "one", "Download it."), "48PSV|2024")
     alert = describe_run(context, "tiny", "tiny.toml")
     assert (alert.job, alert.partition, alert.message) == ("ingest", "2024|48PSV", "x: found none, expected one.")
     assert alert.fix == "Download it. Then run it again: isthmus run --config tiny.toml"
