@@ -7,13 +7,18 @@ STAMP := $(VENV)/.installed
 TORCH := $(VENV)/.installed-torch
 MIN_FREE_MB := 6000
 
-.PHONY: help setup demo study test check ui clean
+# country borders (Natural Earth, public domain): the package is checked by its SHA-256 when it is taken in
+ATLAS := world-atlas
+ATLAS_VERSION := 2.0.2
+
+.PHONY: help setup boundaries demo study test check ui clean
 help:
 	@echo "make demo   set up, build the simulated world, run everything, write the report"
 	@echo "make study  set up, with torch, run the whole study on the simulated world; stopped, it goes on where it was"
 	@echo "make test   set up, with torch, run the tests"
 	@echo "make ui     open Dagster on the demo's history"
 	@echo "make check  ruff, types, import rules, Dagster definitions"
+	@echo "make boundaries  country borders again, where npm was missing at the set-up"
 	@echo "make setup  the set-up alone (.venv, pins of constraints.txt)"
 
 setup: $(STAMP)
@@ -25,7 +30,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel
 	@echo "installing (a minute or two) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]'
+	@$(MAKE) --silent boundaries || echo "without country borders 'isthmus plan --country' is not possible; all else is"
 	@touch $(STAMP)
+
+boundaries:
+	@command -v npm > /dev/null || { echo "country borders: found no npm, which brings $(ATLAS)@$(ATLAS_VERSION)"; exit 1; }
+	@cd $(VENV) && npm pack --silent $(ATLAS)@$(ATLAS_VERSION) > /dev/null && bin/isthmus boundaries $(ATLAS)-$(ATLAS_VERSION).tgz
 
 demo: $(STAMP)
 	@$(BIN)/isthmus demo

@@ -25,9 +25,7 @@ def plan_shards(warehouse: Warehouse) -> WrittenPartition:
     product = warehouse.patch_product
     on_lattice = product is not None and product.layout == "eg_geoparquet"
     is_simulated = any_simulated(warehouse)
-    rows = shards_table(
-        cut_area(warehouse), warehouse.settings.area.bbox, on_lattice=on_lattice, is_simulated=is_simulated
-    )
+    rows = shards_table(cut_area(warehouse), warehouse.area, on_lattice=on_lattice, is_simulated=is_simulated)
     provenance = Provenance("grid", "owner rule of the settings", "CC0-1.0", (), is_simulated=is_simulated)
     return warehouse.write("core_grid__shards", ALL, rows, provenance)
 

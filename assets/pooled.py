@@ -12,11 +12,11 @@ import dagster as dg
 from orchestration.partitions import ALL_SHARDS_OF_YEAR, SHARD_OF_PAIR, YEAR_OF_PAIR, YEAR_SHARDS, read_key
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
+from transforms.area import grow
 from transforms.codebook_rows import codebooks_from_table
 from transforms.pooled_rows import concat_pooled, pooled_table
 from transforms.pooling.operators import PooledPatches
 from transforms.pooling.pixels import PoolingParameters
-from transforms.shards import grow
 from warehouse.derived_schemas import fitted_columns, pooled_columns
 from warehouse.fields import read_spine
 from warehouse.layout import PartitionKey

@@ -19,8 +19,7 @@ from warehouse.writer import WrittenPartition
 def observe_releases(warehouse: Warehouse, product: Product) -> WrittenPartition:
     """Snapshot the index of one product."""
     source = warehouse.source(product.name)
-    settings = warehouse.settings
-    rows = read_index(product, source, warehouse.years_of(product), settings.area.bbox)
+    rows = read_index(product, source, warehouse.years_of(product), warehouse.area)
     provenance = warehouse.product_provenance(product, (), is_simulated=is_simulated_root(source.root))
     return warehouse.write(f"raw_{product.name}__index", ALL, rows, provenance)
 

@@ -1,9 +1,9 @@
 """The command line: `isthmus`.
 
 Belongs here: the commands and their arguments. Does not: how things are printed (`console.py`), the commands that
-cross the grains (`crossing_commands.py`), ask one part of the evidence (`evidence_commands.py`) or encode images
-(`encode_command.py`), work; every command calls what the assets call. Exit codes: 0 done, 1 something failed, 2 wrong
-use or settings, 3 no such warehouse yet, 130 interrupted.
+cross the grains (`crossing_commands.py`), ask one part of the evidence (`evidence_commands.py`), encode images
+(`encode_command.py`) or plan an area (`plan_command.py`), work; every command calls what the assets call. Exit codes:
+0 done, 1 something failed, 2 wrong use or settings, 3 no such warehouse yet, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from orchestration import crossing_commands, encode_command, evidence_commands, release_commands
+from orchestration import crossing_commands, encode_command, evidence_commands, plan_command, release_commands
 from orchestration.console import (
     DEMO_CONFIG,
     EXIT_FAILED,
@@ -156,6 +156,7 @@ crossing_commands.add_commands(app)
 evidence_commands.add_commands(app)
 encode_command.add_commands(app)
 release_commands.add_commands(app)
+plan_command.add_commands(app)
 
 
 def main() -> None:

@@ -15,8 +15,9 @@ import pyarrow as pa
 import shapely
 
 from transforms import geohash, h3_index
+from transforms.area import Area, Bbox, inside_bbox
 from transforms.quantization import quantize
-from transforms.shards import Bbox, Shard, assign_owners, inside_bbox, inside_zone
+from transforms.shards import Shard, assign_owners, inside_zone
 from transforms.utm import unproject
 from transforms.windows import PixelPoints, PixelWindow
 
@@ -48,13 +49,13 @@ class OwnerRule:
     Attributes:
         key: the shard.
         shards: all shards of the area.
-        area: area of interest, or None.
+        area: area of interest, or what of it is near the shard; None = no limit.
         by_zone: drop pixels outside their zone's longitudes (products that are tiled by UTM zone).
     """
 
     key: str
     shards: tuple[Shard, ...]
-    area: Bbox | None
+    area: Area | None
     by_zone: bool
 
     @property

@@ -7,8 +7,8 @@ shard's border (neighbours are read through partitions).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -17,19 +17,35 @@ import pyarrow as pa
 import shapely
 
 from transforms import lattice
-from transforms.utm import EARTH_METRES_PER_DEG, SQUARE_M, mgrs_squares, project, unproject, utm_epsg, utm_zone
+from transforms.area import Area, Bbox, area_of_boxes, grow, polygonal
+from transforms.errors import ShapeError
+from transforms.sentinel2 import sentinel2_tile_box
+from transforms.utm import (
+    SQUARE_M,
+    mgrs_squares,
+    project_shape,
+    unproject,
+    unproject_shape,
+    utm_epsg,
+    utm_zone,
+)
 
-Bbox = tuple[float, float, float, float]
+FloatArray = npt.NDArray[np.float64]
 ShardRule = Literal["mgrs", "region", "file"]
 
-#: Points per edge when a box in degrees is projected: its edges bend by metres per kilometre.
-_EDGE_POINTS = 64
+#: Longest part of an edge when ground in degrees is projected, as a share of its extent and in degrees: over a
+#: kilometre a straight edge bends by centimetres.
+_EDGE_POINTS, _EDGE_DEG = 64, 0.01
 #: More than projecting there and back can be off, less than anything that is owned.
 _ROUNDING_M = 1.0
 #: Smaller parts of a square are rounding, or the bend of an edge between its points; a neighbour owns their ground.
 _SLIVER_M2 = 1.0
 #: Farther than this from every shard, a place is simply elsewhere.
 _SLIVER_DEG = 0.001
+#: More than the edges of a square bow between its corners.
+_TILE_MARGIN_M = 5_000.0
+#: Cylindrical equal area, metres.
+_EQUAL_AREA_EPSG = 6933
 
 
 @dataclass(frozen=True)
@@ -41,16 +57,16 @@ class Shard:
         rule: how it was cut.
         epsg: UTM zone of its centre.
         bbox: west, south, east, north in degrees, of the part inside the area of interest.
-        outline: that part itself in degrees; None = the box.
+        outline: that part itself in degrees, polygon or multipolygon; None = the box.
     """
 
     key: str
     rule: ShardRule
     epsg: int
     bbox: Bbox
-    outline: shapely.Polygon | None = field(default=None, compare=False)
+    outline: shapely.Geometry | None = field(default=None, compare=False)
 
-    def polygon(self) -> shapely.Polygon:
+    def polygon(self) -> shapely.Geometry:
         """Give the ground that the shard owns."""
         return shapely.box(*self.bbox) if self.outline is None else self.outline
 
@@ -59,23 +75,48 @@ class Shard:
         return grow(self.bbox, _ROUNDING_M)
 
 
-def cut_mgrs(area: Bbox) -> list[Shard]:
+def cut_mgrs(area: Area) -> list[Shard]:
     """Cut an area into the MGRS 100 km squares that it touches, by name.
 
     Args:
-        area: west, south, east, north in degrees, between 80 S and 84 N.
+        area: between 80 S and 84 N; what lies beyond is in no square.
 
     Returns:
-        Shards sorted by key, each with the bounding box of its part of the area.
+        Shards sorted by key, each with its part of the area; none where the whole area is smaller than 1 m2.
     """
+    pieces = shapely.get_parts(area.geometry)
+    bounds = shapely.bounds(pieces)
     shards = []
-    for zone, *cell in _zone_band_cells():
-        west, south = max(area[0], cell[0]), max(area[1], cell[1])
-        east, north = min(area[2], cell[2]), min(area[3], cell[3])
-        if west < east and south < north:
-            epsg = (32600 if south >= 0 else 32700) + zone
-            shards += _cut_squares((west, south, east, north), epsg)
-    return sorted(shards, key=lambda shard: shard.key)
+    for zone, west, south, east, north in _zone_band_cells():
+        near = (bounds[:, 0] < east) & (bounds[:, 2] > west) & (bounds[:, 1] < north) & (bounds[:, 3] > south)
+        parts = shapely.clip_by_rect(pieces[near], west, south, east, north)
+        part = polygonal(shapely.geometrycollections(parts)) if len(parts) else None
+        if part is not None and not part.is_empty:
+            shards += _cut_squares(part, (32600 if south >= 0 else 32700) + zone)
+    named = [shard for shard in shards if not area.tiles or shard.key in area.tiles]
+    return sorted(named, key=lambda shard: shard.key)
+
+
+def area_of_tiles(tiles: Iterable[str]) -> Area:
+    """Make an area of whole MGRS 100 km squares.
+
+    Args:
+        tiles: names of squares, e.g. ``48PVS``.
+
+    Raises:
+        ShapeError: a name is not that of a square, or the square has no ground: its zone ends before it.
+    """
+    names = frozenset(tiles)
+    outlines = []
+    for name in sorted(names):
+        box = sentinel2_tile_box(name)
+        square = shapely.box(box.west, box.south, box.east, box.north)
+        around = grow(shapely.bounds(unproject_shape(square, box.epsg)), _TILE_MARGIN_M)
+        found = [shard for shard in cut_mgrs(area_of_boxes([around])) if shard.key == name]
+        if not found:
+            raise ShapeError("tile", repr(name), "an MGRS square with ground", "Look the name up on a map of the grid.")
+        outlines.append(found[0].polygon())
+    return Area(polygonal(shapely.union_all(outlines)), tiles=names)
 
 
 def cut_regions(regions: Mapping[str, Bbox]) -> list[Shard]:
@@ -89,10 +130,10 @@ def cut_files(files: Sequence[tuple[str, Bbox]]) -> list[Shard]:
 
 
 def assign_owners(
-    lon: npt.NDArray[np.float64],
-    lat: npt.NDArray[np.float64],
+    lon: FloatArray,
+    lat: FloatArray,
     shards: Sequence[Shard],
-    area: Bbox | None,
+    area: Area | None,
 ) -> npt.NDArray[np.str_]:
     """Name the shard that owns each place.
 
@@ -100,7 +141,7 @@ def assign_owners(
         lon: float64 (n,), centroid of a patch or centre of a pixel, degrees.
         lat: float64 (n,).
         shards: all shards of the area, of one rule (`mgrs` or `region`).
-        area: area of interest, or None for no limit. East and north borders are outside.
+        area: area of interest, or None for no limit.
 
     Returns:
         str (n,): shard key, empty where the place is outside the area.
@@ -108,25 +149,21 @@ def assign_owners(
     owner = np.zeros(len(lon), dtype=f"<U{max([5, *(len(s.key) for s in shards)])}")
     if not len(lon):
         return owner
+    inside = np.ones(len(lon), bool) if area is None else area.contains(lon, lat)
     if shards and shards[0].rule == "mgrs":
-        owner[:] = mgrs_squares(lon, lat)
-        stray = ~np.isin(owner, [shard.key for shard in shards])
-        near = stray if area is None else stray & inside_bbox(lon, lat, area)
-        owner[stray] = ""
-        owner[near] = _nearest_keys(lon[near], lat[near], shards)
+        owner[inside] = mgrs_squares(lon[inside], lat[inside])
+        stray = inside & ~np.isin(owner, [shard.key for shard in shards])
+        owner[stray] = _nearest_keys(lon[stray], lat[stray], shards)
     else:
         for shard in reversed(shards):
             west, south, east, north = shard.bbox
             # regions of files end at their outermost point, so their east and north borders are inside
             owner[(lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)] = shard.key
-    if area is not None:
-        owner[~inside_bbox(lon, lat, area)] = ""
+    owner[~inside] = ""
     return owner
 
 
-def _nearest_keys(
-    lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64], shards: Sequence[Shard]
-) -> npt.NDArray[np.str_]:
+def _nearest_keys(lon: FloatArray, lat: FloatArray, shards: Sequence[Shard]) -> npt.NDArray[np.str_]:
     """Name the nearest shard of places whose own square was not cut, because the area enters it by a sliver.
 
     Returns:
@@ -140,37 +177,19 @@ def _nearest_keys(
     return np.where(away.min(axis=1) <= _SLIVER_DEG, keys, "")
 
 
-def inside_bbox(lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64], bbox: Bbox) -> npt.NDArray[np.bool_]:
-    """Tell which points lie in a box; its east and north borders are outside."""
-    west, south, east, north = bbox
-    return (lon >= west) & (lon < east) & (lat >= south) & (lat < north)
-
-
-def inside_zone(lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64], epsg: int) -> npt.NDArray[np.bool_]:
+def inside_zone(lon: FloatArray, lat: FloatArray, epsg: int) -> npt.NDArray[np.bool_]:
     """Tell which points lie in a UTM zone and hemisphere: rasters reach beyond both, their extra is dropped."""
     inside: npt.NDArray[np.bool_] = utm_epsg(lon, lat) == epsg
     return inside
 
 
-def grow(bbox: Bbox, distance_m: float) -> Bbox:
-    """Grow a box in degrees by at least a distance on the ground.
-
-    Whatever is read or enumerated for a shard is read from a grown box, and `assign_owners` decides alone: a
-    place on a border would otherwise be lost to the rounding of two projections.
-    """
-    west, south, east, north = bbox
-    up = distance_m / EARTH_METRES_PER_DEG
-    across = up / max(0.05, float(np.cos(np.radians(max(abs(south), abs(north))))))
-    return west - across, max(-90.0, south - up), east + across, min(90.0, north + up)
-
-
-def count_expected_patches(shard: Shard, shards: Sequence[Shard], area: Bbox | None) -> int:
+def count_expected_patches(shard: Shard, shards: Sequence[Shard], area: Area | None) -> int:
     """Count the Earth Genome lattice places that a shard owns."""
     places = lattice.enumerate_places(*shard.reading_box())
     return int((assign_owners(places.lon, places.lat, shards, area) == shard.key).sum())
 
 
-def shards_table(shards: Sequence[Shard], area: Bbox | None, *, on_lattice: bool, is_simulated: bool) -> pa.Table:
+def shards_table(shards: Sequence[Shard], area: Area | None, *, on_lattice: bool, is_simulated: bool) -> pa.Table:
     """Give rows of `core_grid__shards`.
 
     Args:
@@ -192,49 +211,53 @@ def shards_table(shards: Sequence[Shard], area: Bbox | None, *, on_lattice: bool
             "lon": pa.array([(shard.bbox[0] + shard.bbox[2]) / 2 for shard in shards], pa.float64()),
             "lat": pa.array([(shard.bbox[1] + shard.bbox[3]) / 2 for shard in shards], pa.float64()),
             "is_simulated": pa.array([is_simulated] * len(shards), pa.bool_()),
-            "geometry": pa.array([shapely.to_wkb(shard.polygon()) for shard in shards], pa.binary()),
+            "geometry": pa.array([_multipolygon_wkb(shard) for shard in shards], pa.binary()),
         }
     )
 
 
 def area_km2(shard: Shard) -> float:
-    """Give the area of a shard's ground, projected to its UTM zone (off by the scale: below 0.2 %)."""
-    ring = shapely.get_coordinates(shapely.segmentize(shard.polygon(), 0.01))
-    x, y = project(ring[:, 0], ring[:, 1], shard.epsg)
-    return float(shapely.Polygon(np.stack([x, y], axis=1)).area / 1e6)
+    """Give the area of a shard's ground, on the ellipsoid."""
+    flat = project_shape(shapely.segmentize(shard.polygon(), 0.01), _EQUAL_AREA_EPSG)
+    return float(flat.area / 1e6)
 
 
-def _cut_squares(part: Bbox, epsg: int) -> list[Shard]:
+def clip_outlines(shards: Sequence[Shard], area: Area) -> list[Shard]:
+    """Give shards of boxes the ground that they have inside an area; what they own is decided by the area anyway."""
+    parts = [polygonal(shapely.clip_by_rect(area.geometry, *shard.bbox)) for shard in shards]
+    return [shard if part.is_empty else replace(shard, outline=part) for shard, part in zip(shards, parts, strict=True)]
+
+
+def _multipolygon_wkb(shard: Shard) -> bytes:
+    return bytes(shapely.to_wkb(shapely.MultiPolygon(list(shapely.get_parts(shard.polygon())))))
+
+
+def _cut_squares(part: shapely.Geometry, epsg: int) -> list[Shard]:
     """Cut the part of an area that lies in one zone and latitude band."""
-    west, south, east, north = part
-    outline = shapely.segmentize(shapely.box(west, south, east, north), max(east - west, north - south) / _EDGE_POINTS)
-    ring = np.array(outline.exterior.coords)
-    x, y = project(ring[:, 0], ring[:, 1], epsg)
-    projected = shapely.Polygon(np.stack([x, y], axis=1))
-    shards = []
-    for column in range(int(x.min() // SQUARE_M), int(x.max() // SQUARE_M) + 1):
-        for row in range(int(y.min() // SQUARE_M), int(y.max() // SQUARE_M) + 1):
-            square = shapely.box(*(SQUARE_M * np.array([column, row, column + 1, row + 1])))
-            common = projected.intersection(square)
-            if common.area > _SLIVER_M2:
-                shards.append(_square_shard(common, epsg, part))
-    return shards
+    west, south, east, north = shapely.bounds(part)
+    step = min(max(east - west, north - south) / _EDGE_POINTS, _EDGE_DEG)
+    projected = polygonal(project_shape(shapely.segmentize(part, step), epsg))
+    if projected.is_empty:
+        return []
+    x0, y0, x1, y1 = shapely.bounds(projected) // SQUARE_M
+    corners = np.stack(np.meshgrid(np.arange(x0, x1 + 1), np.arange(y0, y1 + 1), indexing="ij"), axis=-1).reshape(-1, 2)
+    squares = shapely.box(*(SQUARE_M * np.concatenate([corners, corners + 1], axis=1)).T)
+    shapely.prepare(projected)
+    squares = squares[shapely.intersects(projected, squares)]
+    crossed = ~shapely.contains(projected, squares)
+    squares[crossed] = [polygonal(part) for part in shapely.intersection(projected, squares[crossed])]
+    return [_square_shard(common, epsg, (west, south, east, north)) for common in squares if common.area > _SLIVER_M2]
 
 
-def _square_shard(common: shapely.Polygon, epsg: int, part: Bbox) -> Shard:
-    """Describe the part of an area in one square by its bounding box in degrees."""
-    ring = shapely.get_coordinates(shapely.segmentize(common, 1000.0))
-    lon, lat = unproject(ring[:, 0], ring[:, 1], epsg)
+def _square_shard(common: shapely.Geometry, epsg: int, part: Bbox) -> Shard:
+    """Describe the part of an area in one square by its bounding box and its outline in degrees."""
+    outline = unproject_shape(shapely.segmentize(common, 1000.0), epsg)
     centre = common.representative_point()
     name = str(mgrs_squares(*unproject([centre.x], [centre.y], epsg))[0])
-    west, south, east, north = part
-    box = (
-        max(west, float(lon.min())),
-        max(south, float(lat.min())),
-        min(east, float(lon.max())),
-        min(north, float(lat.max())),
-    )
-    return Shard(name, "mgrs", epsg, box, shapely.Polygon(np.stack([lon, lat], axis=1)))
+    found, limits = shapely.bounds(outline), np.array(part)
+    # what is left of rounding at the limits of the part goes
+    box = np.concatenate([np.maximum(found, limits)[:2], np.minimum(found, limits)[2:]])
+    return Shard(name, "mgrs", epsg, (float(box[0]), float(box[1]), float(box[2]), float(box[3])), outline)
 
 
 def _zone_band_cells() -> Iterator[tuple[int, float, float, float, float]]:

@@ -106,6 +106,22 @@ def unproject(x_m: npt.ArrayLike, y_m: npt.ArrayLike, epsg: int) -> tuple[FloatA
     return np.asarray(lon), np.asarray(lat)
 
 
+def project_shape(shape: shapely.Geometry, epsg: int) -> shapely.Geometry:
+    """Project every point of a shape from degrees to metres of `epsg`."""
+    return shapely.transform(shape, lambda xy: np.stack(project(xy[:, 0], xy[:, 1], epsg), axis=1))
+
+
+def unproject_shape(shape: shapely.Geometry, epsg: int) -> shapely.Geometry:
+    """Turn every point of a shape from metres of a UTM zone into degrees; longitudes go on beyond the antimeridian."""
+    meridian = epsg % 100 * 6 - 183
+
+    def move(xy: FloatArray) -> FloatArray:
+        lon, lat = unproject(xy[:, 0], xy[:, 1], epsg)
+        return np.stack([lon - 360.0 * np.round((lon - meridian) / 360.0), lat], axis=1)
+
+    return shapely.transform(shape, move)
+
+
 def mgrs_squares(lon: npt.ArrayLike, lat: npt.ArrayLike) -> npt.NDArray[np.str_]:
     """Name the MGRS 100 km square that holds each point, e.g. ``48PVS``.
 

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms import lattice
+from transforms.area import Area, Bbox
+from transforms.errors import ShapeError
 from transforms.places import PatchPlaces, place_lattice
-from transforms.shards import Bbox, Shard, cut_files, cut_mgrs, cut_regions
+from transforms.shards import Shard, clip_outlines, cut_files, cut_mgrs, cut_regions
 from transforms.utm import mgrs_squares
 from warehouse.errors import SourceMissingError
 from warehouse.layout import check_shard_key
@@ -30,22 +32,57 @@ def cut_area(warehouse: Warehouse) -> list[Shard]:
         SourceMissingError: no file of any product touches the area.
         ShapeError: a region or file name cannot be a shard key.
     """
-    area = warehouse.settings.area
+    rule, area = warehouse.settings.area, warehouse.area
     files = _list_files(warehouse)
     if not files:
         raise SourceMissingError(
             f"area of {warehouse.settings.name}",
             "no source file that touches it",
             f"files of {sorted(warehouse.products)} for years {list(warehouse.settings.years)}",
-            "Check area.bbox, years and sources.<product>.root.",
+            "Check [area], years and sources.<product>.root.",
         )
-    if area.shard_rule == "mgrs":
-        assert area.bbox is not None  # the settings demand it for this rule
-        return cut_mgrs(area.bbox)
-    if area.shard_rule == "file":
-        return cut_files([(check_shard_key(stem), bbox) for stem, bbox in files])
-    whole = {warehouse.settings.name: area.bbox or _hull([bbox for _, bbox in files])}
-    return cut_regions({check_shard_key(name): bbox for name, bbox in (area.regions or whole).items()})
+    if rule.shard_rule == "mgrs":
+        assert area is not None  # the settings demand it for this rule
+        return cut_squares(area)
+    if rule.shard_rule == "file":
+        shards = cut_files([(check_shard_key(stem), bbox) for stem, bbox in files])
+    else:
+        regions = rule.regions or {warehouse.settings.name: _whole_region(warehouse, files)}
+        shards = cut_regions({check_shard_key(name): bbox for name, bbox in regions.items()})
+    return shards if area is None or area.boxes else clip_outlines(shards, area)
+
+
+def cut_squares(area: Area) -> list[Shard]:
+    """Cut an area into MGRS squares.
+
+    Raises:
+        ShapeError: the area reaches beyond the squares, or is no larger than rounding.
+    """
+    _, south, _, north = area.bbox
+    if south < -80.0 or north > 84.0:
+        raise ShapeError(
+            "area", f"ground from {south:.1f} to {north:.1f} degrees north", "80 S to 84 N, where MGRS squares are",
+            "Cut the area there, or use shard_rule = \"region\".",
+        )  # fmt: skip
+    shards = cut_mgrs(area)
+    if not shards:
+        raise ShapeError("area", "less than 1 m2 of ground", "an area", "Is the geometry in degrees?")
+    return shards
+
+
+def _whole_region(warehouse: Warehouse, files: list[tuple[str, Bbox]]) -> Bbox:
+    """Give the box of an area that is one region.
+
+    Raises:
+        ShapeError: it crosses the antimeridian, where one box would go round the world.
+    """
+    area = warehouse.area
+    if area is not None and area.crosses_antimeridian:
+        raise ShapeError(
+            "area", "ground on both sides of the antimeridian in one region", "shards on one side each",
+            "Use shard_rule = \"mgrs\", or name two boxes in area.regions.",
+        )  # fmt: skip
+    return area.bbox if area is not None else _hull([bbox for _, bbox in files])
 
 
 def read_patch_places(warehouse: Warehouse, product: Product, index: pa.Table, shard: Shard) -> PatchPlaces:

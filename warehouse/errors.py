@@ -128,6 +128,17 @@ class OverlappingSourcesError(IsthmusError):
         )
 
 
+class UnknownCountryError(IsthmusError):
+    """No country has the name or code that was asked for. Permanent."""
+
+    def __init__(self, country: str, nearest: Sequence[str], n_known: int, file: str) -> None:
+        near = f"one such as {', '.join(nearest)}" if nearest else "a name or an ISO 3166 code"
+        super().__init__(
+            f"country '{country}': found none of that name or code among {n_known} in {file}, expected {near}. "
+            "Correct the name, or set area.geometry to a file of polygons."
+        )
+
+
 class UnplannedSchemeError(IsthmusError):
     """A fold scheme could not be planned for a kind of unit. Permanent until the folds are made again."""
 

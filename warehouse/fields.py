@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.alignment import match_keys
+from transforms.area import Bbox, grow, inside_bbox
 from transforms.places import PatchPlaces, PixelPlaces, places_from_table
 from transforms.quantization import dequantize
-from transforms.shards import Bbox, grow, inside_bbox
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.basis import Basis, basis_from_table
 from transforms.upsampling.operators import find_upsampler

@@ -19,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.area import Area, area_of_boxes
 from transforms.h3_index import ancestry
 from transforms.keeping import vector_array
 from transforms.places import PATCH_H3, cluster_boxes
 from transforms.pooling.pooler import PatchPooler
-from transforms.shards import Bbox, inside_bbox, inside_zone
+from transforms.shards import inside_zone
 from transforms.utm import unproject
 from transforms.windows import PixelWindow
 from warehouse.products import Product
@@ -114,19 +115,10 @@ class _Cells:
         return np.stack([self.x_m - half, self.y_m - half, self.x_m + half, self.y_m + half], axis=1)
 
 
-def _area_boxes(warehouse: Warehouse) -> list[Bbox]:
-    """Give the boxes of the area of interest: its regions, or its one box; none where it is everywhere."""
-    area = warehouse.settings.area
-    return list(area.regions.values()) or ([area.bbox] if area.bbox is not None else [])
-
-
-def _outer_box(warehouse: Warehouse) -> Bbox | None:
-    """Give the box around all of them, to leave out files that touch none."""
-    boxes = _area_boxes(warehouse)
-    if not boxes:
-        return None
-    west, south, east, north = zip(*boxes, strict=True)
-    return min(west), min(south), max(east), max(north)
+def _wanted_area(warehouse: Warehouse) -> Area | None:
+    """Give the area to look at: the regions, or the area of interest; None where it is everywhere."""
+    regions = warehouse.settings.area.regions
+    return area_of_boxes(list(regions.values())) if regions else warehouse.area
 
 
 class _Sample:
@@ -166,7 +158,7 @@ def write_preview(
         IsthmusError: no such product or year, or a raster without this overview.
     """
     product = choose_pixel_product(warehouse, product_name, ["aef_cog"])
-    index = list_year_files(warehouse, product, year, _outer_box(warehouse))
+    index = list_year_files(warehouse, product, year, _wanted_area(warehouse))
     is_simulated = warehouse.is_simulated(index)
     target = output or warehouse.root / f"overview_{product.name}_{year}.parquet"
     provenance = warehouse.product_provenance(product, warehouse.source_files(index), is_simulated=is_simulated)
@@ -212,9 +204,9 @@ def _list_cells(
     x, y = (axis.ravel() for axis in np.meshgrid(*window.centers()))
     lon, lat = unproject(x, y, window.epsg)
     chosen = window.valid.ravel() & inside_zone(lon, lat, window.epsg)
-    boxes = _area_boxes(warehouse)
-    if boxes:
-        chosen &= np.any([inside_bbox(lon, lat, box) for box in boxes], axis=0)
+    area = _wanted_area(warehouse)
+    if area is not None:
+        chosen[chosen] = area.contains(lon[chosen], lat[chosen])
     vectors = window.vectors().reshape(-1, product.dims)[chosen]
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     # codes round the length of a unit vector away by some 1e-3

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from transforms.area import grow
 from transforms.places import PatchPlaces, footprint_polygons
 from transforms.pooled_rows import RasterPooling, pool_listed_pixels
 from transforms.pooling.operators import PooledPatches
 from transforms.pooling.pixels import PoolingParameters
-from transforms.shards import grow
 from warehouse.fields import read_pixel_vectors
 from warehouse.polygon_zones import other_zones
 from warehouse.products import Product

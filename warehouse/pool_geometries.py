@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.area import area_of_boxes
 from transforms.errors import IsthmusError
 from transforms.pooling.operators import PooledPatches, column_dims, find_operator, stored_columns
 from transforms.pooling.pixels import PoolingParameters
@@ -127,7 +128,8 @@ def pool_geometries(warehouse: Warehouse, request: PoolRequest, progress: Progre
     geometries = read_user_geometries(request.geometries, request.id_column)
     spec = _output_spec(geometries, columns, product.dims, parameters)
     output = _choose_output(request)
-    index = list_year_files(warehouse, product, request.year, geometries.bbox())
+    bounds = geometries.bbox()
+    index = list_year_files(warehouse, product, request.year, area_of_boxes([bounds]) if bounds else None)
     zones = find_zones(geometries.lonlat, index)
     source = open_pixel_source(product, warehouse.source(product.name), index)
     assert isinstance(source, BlockRasterSource)  # tables were refused above

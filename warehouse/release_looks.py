@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from transforms.area import Area, area_of_boxes
 from transforms.release_decisions import WatchRules
 from transforms.releases import Look, PublishedFile, ReleaseState, YearLook, versions_of
 from transforms.shards import Shard
@@ -44,7 +45,7 @@ def look_at_source(warehouse: Warehouse, product: Product, state: ReleaseState) 
         IsthmusError: the source cannot be read; see `read_index`.
     """
     source = warehouse.source(product.name)
-    index = read_index(product, source, _ALL_YEARS, warehouse.settings.area.bbox)
+    index = read_index(product, source, _ALL_YEARS, warehouse.area)
     files = _group_by_year(warehouse, product, index)
     has_index = product.layout == "aef_cog"
     counts = _count_in_zones(product, warehouse, index) if has_index else {}
@@ -83,17 +84,18 @@ def name_ground(product: Product, row: Row) -> str:
 
 def _group_by_year(warehouse: Warehouse, product: Product, index: pa.Table) -> dict[int, list[PublishedFile]]:
     shards = warehouse.shards() if _has_shards(warehouse) else ()
+    grounds = [(shard, area_of_boxes([shard.bbox])) for shard in shards]
     files: dict[int, list[PublishedFile]] = {}
     for row in index.to_pylist():
-        where = tuple(shard.key for shard in shards if _reaches(product, row, shard))
+        where = tuple(shard.key for shard, ground in grounds if _reaches(product, row, shard, ground))
         file = PublishedFile(name_ground(product, row), row["path"], row["etag"], row["size_bytes"], where)
         files.setdefault(row["year"], []).append(file)
     return files
 
 
-def _reaches(product: Product, row: Row, shard: Shard) -> bool:
+def _reaches(product: Product, row: Row, shard: Shard, ground: Area) -> bool:
     """Tell whether a shard reads a file; files without bounds are read by none, files of a zone by its squares."""
-    if row["west_deg"] is None or not touches(row, shard.bbox):
+    if row["west_deg"] is None or not touches(row, ground):
         return False
     return product.layout != "aef_cog" or shard.rule != "mgrs" or bool(row["epsg"] == shard.epsg)
 

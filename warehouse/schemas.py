@@ -111,7 +111,7 @@ def _shards() -> TableSpec:
         ]
     )
     text = "One row per shard of the area of interest: the unit in which everything is read and written."
-    return TableSpec("core_grid__shards", schema, (), ("shard",), "Polygon", text)
+    return TableSpec("core_grid__shards", schema, (), ("shard",), "MultiPolygon", text)
 
 
 def _patch_spine() -> TableSpec:

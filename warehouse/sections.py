@@ -24,6 +24,10 @@ from warehouse.layout import check_shard_key
 ShardRule = Literal["mgrs", "region", "file"]
 AdapterArm = Literal["native_pixel", "upsampled_bilinear"]
 Bbox = tuple[float, float, float, float]
+#: Keys of `[area]` that say where the area is.
+AREA_KEYS = ("country", "geometry", "tiles", "bbox")
+#: MGRS 100 km square; letters as in Sentinel-2 tile names.
+TileName = Annotated[str, StringConstraints(pattern=r"^\d{2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V]$")]
 #: Part of table names.
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
 
@@ -40,6 +44,16 @@ def _check_region(name: str) -> None:
         raise ValueError(str(error)) from error
 
 
+def _turn_east(bbox: Bbox) -> Bbox:
+    """Give a box across the antimeridian as if it ended there, to be checked as others are.
+
+    Half of the world at most: a wider one is more likely west and east in the wrong order.
+    """
+    west, south, east, north = bbox
+    crosses = 180.0 >= west > east >= -180.0 and east + 360.0 - west <= 180.0
+    return (-180.0, south, east, north) if crosses and east > -180.0 else bbox
+
+
 def _check_bbox(name: str, bbox: Bbox) -> None:
     west, south, east, north = bbox
     if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
@@ -49,23 +63,39 @@ def _check_bbox(name: str, bbox: Bbox) -> None:
 class AreaSettings(_Strict):
     """Area of interest, and how it is cut into shards.
 
+    At most one of `country`, `geometry`, `tiles` and `bbox` says where it is; without any it is wherever the sources
+    have data.
+
     Attributes:
-        bbox: west, south, east, north in degrees. None: wherever the sources have data.
+        country: name or ISO 3166 code of a country, e.g. `Cambodia`, `KH`, `KHM`.
+        geometry: file of polygons: GeoParquet, GeoJSON or what GDAL reads, in any CRS.
+        tiles: names of MGRS 100 km squares, e.g. `48PVS`.
+        bbox: west, south, east, north in degrees; west > east is across the antimeridian.
+        boundaries: file of country borders; None = the one that the set-up brought.
         shard_rule: `mgrs` (100 km squares), `region` (one shard per named region), `file` (one per source file).
         regions: named boxes for the `region` rule; without any, the whole area is one region named after the
             settings.
     """
 
+    country: str | None = None
+    geometry: Path | None = None
+    tiles: tuple[TileName, ...] = ()
     bbox: Bbox | None = None
+    boundaries: Path | None = None
     shard_rule: ShardRule = "mgrs"
     regions: dict[str, Bbox] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> AreaSettings:
-        for name, bbox in {**({"bbox": self.bbox} if self.bbox else {}), **self.regions}.items():
+        for name, bbox in self.regions.items():
             _check_bbox(name, bbox)
-        if self.shard_rule == "mgrs" and self.bbox is None:
-            raise ValueError("shard_rule 'mgrs' needs bbox = [west, south, east, north]")
+        if self.bbox is not None:
+            _check_bbox("bbox", _turn_east(self.bbox))
+        given = [name for name in AREA_KEYS if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} both say where the area is: keep one of them")
+        if self.shard_rule == "mgrs" and not given:
+            raise ValueError("shard_rule 'mgrs' needs country, geometry, tiles, or bbox = [west, south, east, north]")
         if self.shard_rule == "mgrs" and self.bbox is not None and not (-80 <= self.bbox[1] < self.bbox[3] <= 84):
             raise ValueError("shard_rule 'mgrs' reaches from 80 S to 84 N; use 'region' beyond")
         for name in self.regions:

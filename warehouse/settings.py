@@ -329,6 +329,12 @@ def _anchor(settings: Settings, folder: Path) -> Settings:
                 name: label.model_copy(update={"path": absolute(label.path), "lists": absolute(label.lists)})
                 for name, label in settings.labels.items()
             },
+            "area": settings.area.model_copy(
+                update={
+                    "geometry": absolute(settings.area.geometry),
+                    "boundaries": absolute(settings.area.boundaries),
+                }
+            ),
             "warehouse": settings.warehouse.model_copy(update={"root": absolute(settings.warehouse.root)}),
             "dagster": settings.dagster.model_copy(update={"instance": absolute(settings.dagster.instance)}),
         }

@@ -6,10 +6,12 @@ SQL (`catalog.py`), partitions of Dagster.
 
 from __future__ import annotations
 
+import functools
+import operator
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,15 +20,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
+from transforms.area import Area, Bbox, split_bbox
+from transforms.area_grids import touched_boxes
 from transforms.fold_plan import Scheme
 from transforms.keeping import KeepRule, OwnerRule
 from transforms.labels import ClassMap
-from transforms.places import PixelPlaces, pixel_places_from_table
-from transforms.shards import Bbox, Shard
+from transforms.places import CLUSTER_M, PixelPlaces, pixel_places_from_table
+from transforms.shards import Shard
 from transforms.tasks import TASKS, Task
 from transforms.upsampling.operators import find_upsampler
 from transforms.utm import UtmBox, project_bbox
 from warehouse import reader, writer
+from warehouse.area_of_interest import read_area
 from warehouse.derived_schemas import fitted_columns
 from warehouse.errors import DiskSpaceError, SourceMissingError
 from warehouse.label_settings import LabelSettings
@@ -83,6 +88,11 @@ class Warehouse:
         """The compared patch product."""
         name = self.settings.compare.patches
         return self.products[name] if name is not None else None
+
+    @cached_property
+    def area(self) -> Area | None:
+        """The area of interest; None = wherever the sources have data. Reads the file that the settings name."""
+        return read_area(self.settings.area)
 
     def source(self, product: str) -> SourceSettings:
         """Where a product's files are."""
@@ -220,7 +230,8 @@ class Warehouse:
 
     def owner_rule(self, shard: str, *, by_zone: bool = False) -> OwnerRule:
         """Give the rule that says which places a shard owns."""
-        return OwnerRule(shard, self.shards(), self.settings.area.bbox, by_zone)
+        rule = OwnerRule(shard, self.shards(), self.area, by_zone)
+        return rule if self.area is None else replace(rule, area=self.area.near(rule.shard.reading_box()))
 
     def keep_rule(self) -> KeepRule:
         """Give the rule that says which pixels are kept."""
@@ -232,15 +243,9 @@ class Warehouse:
     def index_rows(self, product: Product, year: int | None, bbox: Bbox) -> pa.Table:
         """Read the index rows of one product and year whose files touch a box."""
         index = self.read(f"raw_{product.name}__index")
-        west, south, east, north = bbox
-        touches = (
-            (pc.field("year") == year)
-            & (pc.field("west_deg") <= east)
-            & (pc.field("east_deg") >= west)
-            & (pc.field("south_deg") <= north)
-            & (pc.field("north_deg") >= south)
-        )
-        return index.filter(touches)
+        of_year = index.filter(pc.field("year") == year)
+        near = functools.reduce(operator.or_, (_touches(part) for part in split_bbox(bbox)))
+        return of_year.filter(near)
 
     def source_files(self, index: pa.Table) -> list[SourceFile]:
         """Give the files of index rows, for the footer."""
@@ -263,9 +268,13 @@ class Warehouse:
         return index
 
     def shard_boxes(self, index: pa.Table, shard: Shard) -> list[UtmBox]:
-        """Give the box of a shard in each zone that the files of an index are in."""
+        """Give the ground of a shard in each zone that the files of an index are in, as boxes that cover it."""
         zones = sorted({int(epsg) for epsg in index["epsg"].to_pylist()})
-        return [project_bbox(shard.reading_box(), epsg) for epsg in zones]
+        boxes = [project_bbox(shard.reading_box(), epsg) for epsg in zones]
+        if self.area is None or self.area.boxes:
+            return boxes
+        near = self.area.near(shard.reading_box())
+        return [part for box in boxes for part in touched_boxes(near, box, CLUSTER_M)]
 
     def embedding_years(self, label: str, label_year: int | None) -> list[int]:
         """Give the embedding years that the settings map to a label year."""
@@ -342,6 +351,15 @@ class Warehouse:
         free_mb = shutil.disk_usage(folder).free // 2**20
         if free_mb < self.settings.limits.min_free_mb:
             raise DiskSpaceError(str(self.root), free_mb, self.settings.limits.min_free_mb)
+
+
+def _touches(bbox: Bbox) -> pc.Expression:
+    """Say which index rows share ground with a box; files across the antimeridian have west > east."""
+    west, south, east, north = bbox
+    file_west, file_east = pc.field("west_deg"), pc.field("east_deg")
+    across = (file_west > file_east) & ((file_west <= east) | (file_east >= west))
+    along = ((file_west <= file_east) & (file_west <= east) & (file_east >= west)) | across
+    return along & (pc.field("south_deg") <= north) & (pc.field("north_deg") >= south)
 
 
 def evaluate_settings(warehouse: Warehouse) -> EvaluateSettings:

@@ -39,7 +39,7 @@ class TableSpec:
     schema: pa.Schema
     partition_by: tuple[Literal["year", "shard"], ...]
     sort_by: tuple[str, ...]
-    geometry: Literal["Point", "Polygon"] | None
+    geometry: Literal["Point", "Polygon", "MultiPolygon"] | None
     description: str
     is_cells: bool = field(default=False)
 

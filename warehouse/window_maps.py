@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.alignment import match_keys, take_or
+from transforms.area import inside_bbox
 from transforms.arms import Arm
 from transforms.blocks import assign_blocks
 from transforms.evaluation import CellOutcome, FoldOutcome
@@ -25,7 +26,6 @@ from transforms.evidence_units import Units, fold_of_blocks, take_units
 from transforms.folds import FoldPlan
 from transforms.pictures import fit_picture
 from transforms.places import PixelPlaces, project_each
-from transforms.shards import inside_bbox
 from transforms.tasks import UnitKind
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.operators import UPSAMPLERS, Upsampler

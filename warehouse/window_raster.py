@@ -22,9 +22,9 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
+from transforms.area import Bbox
 from transforms.errors import IsthmusError, ShapeError
 from transforms.quantization import NODATA
-from transforms.shards import Bbox
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.basis import Basis, project
 from transforms.upsampling.dense import meets_patches, upsample_window, upsample_window_codes

@@ -158,10 +158,14 @@ def stored_schema(spec: TableSpec) -> pa.Schema:
     Elements of vectors are declared never null: without their null flags they read faster (see the ADR).
     """
     schema = pa.schema([column.with_type(_stored_type(column.type)) for column in spec.schema])
-    if spec.geometry != "Polygon":
+    if not _has_bbox(spec):
         return schema
     corner = [pa.field(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")]
     return schema.append(pa.field("bbox", pa.struct(corner)))
+
+
+def _has_bbox(spec: TableSpec) -> bool:
+    return spec.geometry in ("Polygon", "MultiPolygon")
 
 
 def _stored_type(kind: pa.DataType) -> pa.DataType:
@@ -183,7 +187,7 @@ def _encode_geometry(spec: TableSpec, table: pa.Table) -> tuple[pa.Table, list[f
         found = sorted({shape.geom_type for shape in geometry[strangers]})
         raise SchemaError(spec.name, [f"column 'geometry': found {found}, expected {spec.geometry}"])
     bounds = shapely.bounds(geometry)
-    if spec.geometry == "Polygon":
+    if _has_bbox(spec):
         arrays = [pa.array(column, from_pandas=True) for column in bounds.T]
         box = pa.StructArray.from_arrays(arrays, names=["xmin", "ymin", "xmax", "ymax"])
         table = table.append_column("bbox", box)
@@ -197,13 +201,14 @@ def _geo_metadata(spec: TableSpec, corners: np.ndarray) -> bytes:
 
     Rows are written piece by piece, so the record is made from boxes (or points) that span the same extent.
     """
-    if spec.geometry == "Polygon":
+    if _has_bbox(spec):
         shapes = shapely.box(*corners.T)
+        shapes = shapes if spec.geometry == "Polygon" else [shapely.multipolygons([box]) for box in shapes]
     else:
         shapes = shapely.points(np.concatenate([corners[:, :2], corners[:, 2:]]))
     frame = geopandas.GeoDataFrame(geometry=geopandas.GeoSeries(shapes, crs="EPSG:4326"))
     buffer = io.BytesIO()
-    frame.to_parquet(buffer, schema_version="1.1.0", write_covering_bbox=spec.geometry == "Polygon")
+    frame.to_parquet(buffer, schema_version="1.1.0", write_covering_bbox=_has_bbox(spec))
     return bytes(pq.read_schema(buffer).metadata[b"geo"])
 
 

@@ -10,9 +10,9 @@ from collections.abc import Collection
 
 import pyarrow as pa
 
+from transforms.area import Area
 from warehouse.errors import SourceMissingError
 from warehouse.products import Layout, Product
-from warehouse.sections import Bbox
 from warehouse.sources.index import read_index
 from warehouse.store import Warehouse
 
@@ -38,14 +38,14 @@ def choose_pixel_product(warehouse: Warehouse, wanted: str | None, layouts: Coll
     return warehouse.products[name]
 
 
-def list_year_files(warehouse: Warehouse, product: Product, year: int, bbox: Bbox | None) -> pa.Table:
-    """List the product's files of a year that touch a box; empty where there are none just there.
+def list_year_files(warehouse: Warehouse, product: Product, year: int, area: Area | None) -> pa.Table:
+    """List the product's files of a year that touch an area; empty where there are none just there.
 
     Args:
         warehouse: its settings say where the product is.
         product: a product with a source.
         year: calendar year.
-        bbox: west, south, east, north in degrees; None = everywhere.
+        area: which ground; None = everywhere.
 
     Returns:
         Rows of `raw_{product}__index`.
@@ -54,8 +54,8 @@ def list_year_files(warehouse: Warehouse, product: Product, year: int, bbox: Bbo
         SourceMissingError: the product has no file of this year anywhere.
     """
     source = warehouse.source(product.name)
-    index = read_index(product, source, [year], bbox)
-    if len(index) or (bbox is not None and len(read_index(product, source, [year]))):
+    index = read_index(product, source, [year], area)
+    if len(index) or (area is not None and len(read_index(product, source, [year]))):
         return index
     years = sorted(set(read_index(product, source, _ALL_YEARS)["year"].to_pylist()))
     raise SourceMissingError(

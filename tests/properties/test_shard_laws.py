@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.shards import assign_owners, cut_mgrs, cut_regions, inside_bbox
+from transforms.area import area_of_boxes, inside_bbox
+from transforms.shards import assign_owners, cut_mgrs, cut_regions
 from transforms.utm import mgrs_squares, utm_epsg
 
 seeds = st.integers(0, 2**32 - 1)
@@ -39,9 +40,9 @@ def points_in(area, seed, n=300):
 @settings(max_examples=40, deadline=None)
 @given(areas_any(), seeds)
 def test_points_of_an_area_belong_to_one_shard_whose_box_holds_them(area, seed):
-    shards = cut_mgrs(area)
+    shards = cut_mgrs(area_of_boxes([area]))
     lon, lat = points_in(area, seed)
-    owner = assign_owners(lon, lat, shards, area)
+    owner = assign_owners(lon, lat, shards, area_of_boxes([area]))
     boxes = {shard.key: shard.bbox for shard in shards}
     assert len(boxes) == len(shards)
     assert set(owner) <= set(boxes)
@@ -57,15 +58,16 @@ def test_shards_of_a_part_of_an_area_are_shards_of_the_area(area, seed):
     west, south, east, north = area
     part = (west, south, west + (east - west) / 2, south + (north - south) / 2)
     lon, lat = points_in(part, seed)
+    few, all_ = area_of_boxes([part]), area_of_boxes([area])
     np.testing.assert_array_equal(
-        assign_owners(lon, lat, cut_mgrs(part), part), assign_owners(lon, lat, cut_mgrs(area), area)
+        assign_owners(lon, lat, cut_mgrs(few), few), assign_owners(lon, lat, cut_mgrs(all_), all_)
     )
 
 
 @settings(max_examples=40, deadline=None)
 @given(areas_any())
 def test_the_zone_of_a_shard_is_that_of_its_places(area):
-    for shard in cut_mgrs(area):
+    for shard in cut_mgrs(area_of_boxes([area])):
         west, south, east, north = shard.bbox
         assert utm_epsg([(west + east) / 2], [(south + north) / 2])[0] == shard.epsg
         assert shard.epsg % 100 == int(shard.key[:2])

@@ -7,9 +7,10 @@ import shapely
 from affine import Affine
 
 from transforms import geohash, h3_index
+from transforms.area import Bbox, area_of_boxes
 from transforms.keeping import KeepRule, OwnerRule, keep_pixels, keep_points, sample_by_place, vector_array
 from transforms.quantization import quantize
-from transforms.shards import Bbox, Shard, cut_mgrs, cut_regions
+from transforms.shards import Shard, cut_mgrs, cut_regions
 from transforms.utm import project, unproject, utm_epsg
 from transforms.windows import PixelPoints, PixelWindow
 
@@ -242,7 +243,7 @@ def test_zones_leave_no_gap_and_no_overlap_of_ground() -> None:
 
 def test_every_pixel_belongs_to_one_shard() -> None:
     area = (101.98, 12.61, 102.03, 12.68)
-    shards = tuple(cut_mgrs(area))
+    shards = tuple(cut_mgrs(area_of_boxes([area])))
     assert len(shards) == 4
     windows = []
     for epsg in (32647, 32648):
@@ -251,7 +252,11 @@ def test_every_pixel_belongs_to_one_shard() -> None:
         west, north = np.floor(x.min() / 10) * 10 - 100, np.floor(y.max() / 10) * 10 + 100
         windows.append(make_window(size, west=float(west), north=float(north), epsg=epsg, bands=1))
     rule = KeepRule(False, (), 0.02)
-    tables = [keep(window, rule, OwnerRule(shard.key, shards, area, True)) for shard in shards for window in windows]
+    tables = [
+        keep(window, rule, OwnerRule(shard.key, shards, area_of_boxes([area]), True))
+        for shard in shards
+        for window in windows
+    ]
     found = np.concatenate([table["pixel_id"].to_numpy() for table in tables])
     assert len(np.unique(found)) == len(found)
     expected = []

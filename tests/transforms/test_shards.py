@@ -7,20 +7,9 @@ import pytest
 import shapely
 
 from transforms import lattice
-from transforms.shards import (
-    Bbox,
-    Shard,
-    area_km2,
-    assign_owners,
-    count_expected_patches,
-    cut_files,
-    cut_mgrs,
-    cut_regions,
-    grow,
-    inside_bbox,
-    inside_zone,
-    shards_table,
-)
+from transforms import shards as rules
+from transforms.area import Area, Bbox, area_of_boxes, grow, inside_bbox
+from transforms.shards import Shard, area_km2, cut_files, cut_regions, inside_zone
 from transforms.utm import SQUARE_M, unproject
 
 LIBRARY = mgrs.MGRS()
@@ -44,6 +33,22 @@ AREAS: dict[str, Bbox] = {
     "west of the antimeridian": (178.2, -17.2, 180.0, -16.0),
     "east of the antimeridian": (-180.0, -17.2, -179.0, -16.0),
 }
+
+
+def as_area(box: Bbox | None) -> Area | None:
+    return None if box is None else area_of_boxes([box])
+
+
+def cut_mgrs(box: Bbox) -> list[Shard]:
+    return rules.cut_mgrs(area_of_boxes([box]))
+
+
+def assign_owners(lon: np.ndarray, lat: np.ndarray, shards: list[Shard], box: Bbox | None) -> np.ndarray:
+    return rules.assign_owners(lon, lat, shards, as_area(box))
+
+
+def count_expected_patches(shard: Shard, shards: list[Shard], box: Bbox | None) -> int:
+    return rules.count_expected_patches(shard, shards, as_area(box))
 
 
 @pytest.fixture(params=AREAS.values(), ids=AREAS.keys())
@@ -277,13 +282,13 @@ def test_area_of_a_square() -> None:
 def test_rows_of_the_shard_table() -> None:
     area = (101.97, 12.62, 102.03, 12.68)
     shards = cut_mgrs(area)
-    table = shards_table(shards, area, on_lattice=True, is_simulated=False)
+    table = rules.shards_table(shards, area_of_boxes([area]), on_lattice=True, is_simulated=False)
     assert table["shard"].to_pylist() == [shard.key for shard in shards]
     assert table["expected_patches"].to_pylist() == [count_expected_patches(s, shards, area) for s in shards]
     for shard, row in zip(shards, table.to_pylist(), strict=True):
         assert shapely.from_wkb(row["geometry"]).bounds == pytest.approx(shard.bbox)
         assert row["expected_pixels"] == round(row["area_km2"] * 1e4)
         assert row["lon"] == pytest.approx((shard.bbox[0] + shard.bbox[2]) / 2)
-    off = shards_table(shards, area, on_lattice=False, is_simulated=False)
+    off = rules.shards_table(shards, area_of_boxes([area]), on_lattice=False, is_simulated=False)
     assert off["expected_patches"].null_count == len(shards)
-    assert shards_table([], area, on_lattice=True, is_simulated=False).schema == table.schema
+    assert rules.shards_table([], area_of_boxes([area]), on_lattice=True, is_simulated=False).schema == table.schema

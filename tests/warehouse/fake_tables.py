@@ -30,6 +30,9 @@ def declared_rows(spec: TableSpec, n_rows: int, rng: np.random.Generator) -> pa.
     if spec.geometry == "Point":
         points = shapely.points(rows["lon"].to_numpy(), rows["lat"].to_numpy())
         rows = with_geometry(rows, points)
+    if spec.geometry == "MultiPolygon":
+        polygons = shapely.from_wkb(rows["geometry"].to_numpy())
+        rows = with_geometry(rows, np.array([shapely.multipolygons([polygon]) for polygon in polygons]))
     return rows
 
 

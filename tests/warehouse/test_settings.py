@@ -242,7 +242,7 @@ def test_unknown_tables_are_refused(write) -> None:
         ("bbox = [101.9,", "bbox = [-190.0,", "area", "degrees"),
         ("bbox = [101.9,", "bbox = [nan,", "area", "west < east"),
         ("bbox = [101.9, 12.4, 102.1, 12.6]", "bbox = [1, 2, 3]", "area.bbox.3", "missing"),
-        ("bbox = [101.9, 12.4, 102.1, 12.6]", "", "area", "needs bbox"),
+        ("bbox = [101.9, 12.4, 102.1, 12.6]", "", "area", "needs country, geometry, tiles, or bbox"),
         ("[area]", '[area]\nshard_rule = "square"', "area.shard_rule", "'mgrs', 'region' or 'file'"),
         ("[area]", "[area]\nregions = { a = [3, 2, 1, 4] }", "area", "a must be"),
         (

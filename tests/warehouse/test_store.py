@@ -10,6 +10,7 @@ import pytest
 
 from tests.warehouse.fake_evidence import make_settings
 from tests.warehouse.fake_tables import PROVENANCE, declared_rows
+from transforms.area import area_of_boxes
 from transforms.shards import cut_mgrs, cut_regions, shards_table
 from transforms.utm import project
 from warehouse.errors import DiskSpaceError, PartitionMissingError, SourceMissingError
@@ -127,8 +128,8 @@ def test_a_full_disk_is_refused_before_writing(settings: Settings, monkeypatch: 
 def test_mgrs_shards_are_read_back(settings: Settings) -> None:
     area = (101.9, 12.4, 102.1, 12.9)
     warehouse = change(settings, area=AreaSettings(bbox=area))
-    cut = cut_mgrs(area)
-    table = shards_table(cut, area, on_lattice=False, is_simulated=True)
+    cut = cut_mgrs(area_of_boxes([area]))
+    table = shards_table(cut, area_of_boxes([area]), on_lattice=False, is_simulated=True)
     warehouse.write("core_grid__shards", ALL, table, PROVENANCE)
     assert len(cut) >= 4
     assert [(s.key, s.rule, s.epsg) for s in warehouse.shards()] == [(s.key, s.rule, s.epsg) for s in cut]
@@ -136,7 +137,7 @@ def test_mgrs_shards_are_read_back(settings: Settings) -> None:
         # bounds of the stored outline, whose edges bow a little
         assert found.bbox == pytest.approx(expected.bbox, abs=2e-5)
     owner = warehouse.owner_rule(cut[0].key, by_zone=True)
-    assert (owner.key, owner.area, owner.by_zone) == (cut[0].key, area, True)
+    assert (owner.key, owner.area.boxes, owner.by_zone) == (cut[0].key, (area,), True)
     assert owner.shard == warehouse.shards()[0]
 
 
@@ -179,7 +180,7 @@ def test_shards_are_read_in_the_zones_that_may_own_their_pixels(
 ) -> None:
     sides = {"west_deg": [101.0] * 3, "south_deg": [12.0] * 3, "east_deg": [103.0] * 3, "north_deg": [13.0] * 3}
     index_rows(warehouse, epsg=[32648, 32647, 32648], year=[2024] * 3, **sides)
-    shard = cut_mgrs((102.0, 12.5, 102.01, 12.51))[0]
+    shard = cut_mgrs(area_of_boxes([(102.0, 12.5, 102.01, 12.51)]))[0]
     product = warehouse.products["aef"].model_copy(update={"layout": layout})
     boxes = warehouse.shard_boxes(warehouse.shard_index(product, 2024, shard), shard)
     assert [box.epsg for box in boxes] == zones

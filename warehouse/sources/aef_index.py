@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from transforms.area import Area
 from transforms.utm import UtmBox
 from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
@@ -46,7 +47,7 @@ def list_aef_files(
     product: Product,
     source: SourceSettings,
     years: frozenset[int],
-    area: tuple[float, float, float, float] | None,
+    area: Area | None,
 ) -> list[Row]:
     """Read the release index in whichever form it is.
 
@@ -54,7 +55,7 @@ def list_aef_files(
         product: registry entry.
         source: root (the folder that contains `annual/`), or `index` for an index elsewhere.
         years: years wanted.
-        area: west, south, east, north in degrees; None = everywhere.
+        area: area of interest; None = everywhere.
 
     Returns:
         Index rows with year, tile (UTM zone), path below the root, EPSG and bounds.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transforms.area import Area
 from transforms.utm import UtmBox, transformer
 from warehouse.sections import Bbox
 
@@ -71,10 +72,9 @@ def row_box(row: Mapping[str, Any]) -> UtmBox | None:
     return UtmBox(row["epsg"], *(row[f"utm_{side}_m"] for side in SIDES))
 
 
-def touches(row: Mapping[str, Any], area: Bbox) -> bool:
+def touches(row: Mapping[str, Any], area: Area) -> bool:
     """Tell whether an index row shares ground with an area; rows without bounds might, so they do."""
     if row.get("west_deg") is None:
         return True
     west, south, east, north = (row[f"{side}_deg"] for side in SIDES)
-    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
-    return south <= area[3] and area[1] <= north and any(a <= area[2] and area[0] <= b for a, b in spans)
+    return area.touches((west, south, east, north))

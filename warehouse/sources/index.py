@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
+from transforms.area import Area
 from transforms.errors import IsthmusError
 from transforms.sentinel2 import sentinel2_tile_box
 from warehouse.errors import SourceMissingError
 from warehouse.products import Layout, Product
 from warehouse.schemas import build_specs
-from warehouse.sections import Bbox, SourceSettings
+from warehouse.sections import SourceSettings
 from warehouse.sources.aef_index import list_aef_files
 from warehouse.sources.bounds import box_columns, span_columns, touches
 from warehouse.sources.files import is_simulated_parquet, is_simulated_root, list_files, stat_file
@@ -37,16 +38,14 @@ EG_NAME = re.compile(r"^(?P<mgrs>\d{2}[A-Z]{3})_(?P<start>\d{4}-\d{2}-\d{2})_(?P
 Row = dict[str, Any]
 
 
-def read_index(
-    product: Product, source: SourceSettings, years: Sequence[int], area_bbox: Bbox | None = None
-) -> pa.Table:
+def read_index(product: Product, source: SourceSettings, years: Sequence[int], area: Area | None = None) -> pa.Table:
     """List the files of a product for some years and an area.
 
     Args:
         product: registry entry; its layout says how files are found.
         source: root, and for some layouts `files`, `index`, `year`.
         years: calendar years wanted.
-        area_bbox: west, south, east, north in degrees; None = everywhere.
+        area: area of interest; None = everywhere.
 
     Returns:
         `raw_{product}__index` with its declared schema, sorted by year and path; empty where no file touches
@@ -57,8 +56,8 @@ def read_index(
         SourceFormatError: the index is not readable.
         MissingColumnsError: the index lacks columns.
     """
-    rows = _LISTERS[product.layout](product, source, frozenset(years), area_bbox)
-    kept = [row for row in rows if area_bbox is None or touches(row, area_bbox)]
+    rows = _LISTERS[product.layout](product, source, frozenset(years), area)
+    kept = [row for row in rows if area is None or touches(row, area)]
     is_simulated = is_simulated_root(source.root)
     for row in kept:
         facts = stat_file(source.root / row["path"])
@@ -80,7 +79,7 @@ def parse_eg_name(name: str) -> tuple[str, int] | None:
     return (match["mgrs"], year) if is_year else None
 
 
-def _list_eg(product: Product, source: SourceSettings, years: frozenset[int], _: Bbox | None) -> list[Row]:
+def _list_eg(product: Product, source: SourceSettings, years: frozenset[int], _: Area | None) -> list[Row]:
     names = list_files(source.root, "*/*.parquet")
     rows = []
     for path in names:
@@ -101,7 +100,7 @@ def _list_eg(product: Product, source: SourceSettings, years: frozenset[int], _:
     return rows
 
 
-def _list_plain(product: Product, source: SourceSettings, years: frozenset[int], _: Bbox | None) -> list[Row]:
+def _list_plain(product: Product, source: SourceSettings, years: frozenset[int], _: Area | None) -> list[Row]:
     """List the files of a product whose names say nothing: one row per file of the glob."""
     year = source.year if source.year is not None else (product.years[0] if len(product.years) == 1 else None)
     if year is None:
@@ -211,7 +210,7 @@ _BOUNDS: Mapping[Layout, Callable[[Path, Product], Mapping[str, Any]]] = {
     "pixel_table": _table_bounds,
     "patch_geoparquet": _footprint_bounds,
 }
-_LISTERS: Mapping[Layout, Callable[[Product, SourceSettings, frozenset[int], Bbox | None], list[Row]]] = {
+_LISTERS: Mapping[Layout, Callable[[Product, SourceSettings, frozenset[int], Area | None], list[Row]]] = {
     "aef_cog": list_aef_files,
     "eg_geoparquet": _list_eg,
     "pixel_geotiff": _list_plain,

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import geohash
+from transforms.area import Bbox
 from transforms.dedup import choose_copies, cosine_distance
 from transforms.patch_rows import UniquePatches
 from transforms.places import PatchPlaces, TileCover
 from transforms.sentinel2 import sentinel2_tile_box
-from transforms.shards import Bbox
 from warehouse.products import Product
 from warehouse.sections import SourceSettings
 from warehouse.sources.eg_geoparquet import read_patches, resolve_duplicates

@@ -13,6 +13,7 @@ import geopandas
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+import pyogrio
 import pyogrio.errors
 import shapely
 
@@ -24,11 +25,15 @@ _PARQUET_SUFFIXES = (".parquet", ".geoparquet", ".pq")
 _ROWS_NAMED = 3
 
 
-def read_vector_file(path: Path) -> geopandas.GeoDataFrame:
+def read_vector_file(
+    path: Path, *, layer: str | None = None, default_epsg: int | None = None
+) -> geopandas.GeoDataFrame:
     """Read a file of geometries.
 
     Args:
         path: `.parquet` / `.geoparquet`, or what GDAL reads, such as `.geojson`.
+        layer: which layer, where the file has one of that name; else its first.
+        default_epsg: CRS of files of a kind that cannot say theirs; None = each must say it.
 
     Raises:
         SourceMissingError: there is no such file.
@@ -36,9 +41,11 @@ def read_vector_file(path: Path) -> geopandas.GeoDataFrame:
     """
     if not path.is_file():
         raise SourceMissingError(str(path), "no such file", "GeoParquet or GeoJSON", "Correct the path.")
-    frame = _read_parquet(path) if path.suffix.lower() in _PARQUET_SUFFIXES else _read_ogr(path)
+    frame = _read_parquet(path) if path.suffix.lower() in _PARQUET_SUFFIXES else _read_ogr(path, layer)
     if not len(frame):
         raise SourceFormatError(str(path), "rows", 0, "at least one geometry", "Was the file filtered to nothing?")
+    if frame.crs is None and default_epsg is not None:
+        frame = frame.set_crs(default_epsg)
     if frame.crs is None:
         raise SourceFormatError(
             str(path), f"CRS of column '{frame.geometry.name}'", "none", "any CRS",
@@ -71,9 +78,10 @@ def _read_parquet(path: Path) -> geopandas.GeoDataFrame:
             ) from error  # fmt: skip
 
 
-def _read_ogr(path: Path) -> geopandas.GeoDataFrame:
+def _read_ogr(path: Path, layer: str | None) -> geopandas.GeoDataFrame:
     try:
-        frame = geopandas.read_file(path)
+        layers = [] if layer is None else list(pyogrio.list_layers(path)[:, 0])
+        frame = geopandas.read_file(path, layer=layer if layer in layers else None)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
         raise SourceFormatError(
             str(path), "vector file", f"{path.stat().st_size} bytes that GDAL refuses ({error})",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from transforms.area import area_of_boxes
 from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
 from warehouse.schemas import build_specs
@@ -80,9 +81,9 @@ def test_years_and_area_filter(
     everything = read_index(products["aef"], source, [2023, 2024])
     assert everything["path"].to_pylist() == [paths[1], paths[0], paths[3], paths[2]]  # by year, then path
     assert read_index(products["aef"], source, [2022]).num_rows == 0
-    near = read_index(products["aef"], source, [2024], (102.2, 12.6, 102.3, 12.7))
+    near = read_index(products["aef"], source, [2024], area_of_boxes([(102.2, 12.6, 102.3, 12.7)]))
     assert near["path"].to_pylist() == [paths[3]]
-    assert read_index(products["aef"], source, [2024], (0.0, 0.0, 1.0, 1.0)).num_rows == 0
+    assert read_index(products["aef"], source, [2024], area_of_boxes([(0.0, 0.0, 1.0, 1.0)])).num_rows == 0
 
 
 def test_area_across_the_antimeridian(
@@ -93,8 +94,8 @@ def test_area_across_the_antimeridian(
     write_index(tmp_path / "aef_index.parquet", [row])
     source = SourceSettings(root=tmp_path)
     for area in ((179.0, -19.0, 180.0, -17.0), (-180.0, -19.0, -179.9, -17.0)):
-        assert read_index(products["aef"], source, [2024], area).num_rows == 1
-    assert read_index(products["aef"], source, [2024], (0.0, -19.0, 1.0, -17.0)).num_rows == 0
+        assert read_index(products["aef"], source, [2024], area_of_boxes([area])).num_rows == 1
+    assert read_index(products["aef"], source, [2024], area_of_boxes([(0.0, -19.0, 1.0, -17.0)])).num_rows == 0
 
 
 def test_all_missing_columns_in_one_error(
@@ -167,7 +168,7 @@ def test_eg_listing(tmp_path: Path, products: dict[str, Product]) -> None:
         {"year": 2024, "tile": "48PTU", "epsg": 32648},
     ]
     assert index["utm_east_m"].to_pylist()[1] - index["utm_west_m"].to_pylist()[1] == 109_800
-    assert read_index(products["eg"], source, [2024], (0.0, 0.0, 1.0, 1.0)).num_rows == 0
+    assert read_index(products["eg"], source, [2024], area_of_boxes([(0.0, 0.0, 1.0, 1.0)])).num_rows == 0
     with pytest.raises(SourceMissingError, match=r"raw_eg__index\[2020\].*none named for these years"):
         read_index(products["eg"], source, [2020])
 
