@@ -98,7 +98,7 @@ class Producers:
 def name_model(model: str) -> Change:
     """Give a change that names a model in the footer, in the form of the 2023 files."""
     return lambda table: table.replace_schema_metadata(
-        {**(table.schema.metadata or {}), b"emb": json.dumps({"model": model}).encode()}
+        {**(table.schema.metadata or {}), b"emb": json.dumps({"version": "0.0.1", "model": {"id": model}}).encode()}
     )
 
 

@@ -7,6 +7,7 @@ it. Does not: deciding, remembering, running.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -25,27 +26,26 @@ from warehouse.sources.index import read_index
 from warehouse.sources.traits import read_traits
 from warehouse.store import Warehouse
 
-#: Every year that a producer could publish: a look asks for all, the settings for some.
-_ALL_YEARS = range(1980, 2100)
 Row = dict[str, Any]
 
 
-def look_at_source(warehouse: Warehouse, product: Product, state: ReleaseState) -> Look:
+def look_at_source(warehouse: Warehouse, product: Product, state: ReleaseState, now: float) -> Look:
     """Look at what is published for the area of interest.
 
     Args:
         warehouse: its settings name source and area; its shards, if stored, say what a file touches.
         product: whose source it is.
         state: of the look before: a file is opened only where something changed since a run was asked for.
+        now: seconds since 1970; no later year can have been published.
 
     Returns:
-        All years that are there.
+        The years that are there, from the one before those of the settings on.
 
     Raises:
         IsthmusError: the source cannot be read; see `read_index`.
     """
     source = warehouse.source(product.name)
-    index = read_index(product, source, _ALL_YEARS, warehouse.area)
+    index = read_index(product, source, _list_years(warehouse.years_of(product), now), warehouse.area)
     files = _group_by_year(warehouse, product, index)
     has_index = product.layout == "aef_cog"
     counts = _count_in_zones(product, warehouse, index) if has_index else {}
@@ -80,6 +80,12 @@ def name_ground(product: Product, row: Row) -> str:
     if product.layout == "aef_cog" and row["utm_west_m"] is not None:
         return f"{row['tile']}/{row['utm_west_m']:.0f}E/{row['utm_south_m']:.0f}N"
     return str(row["path"])
+
+
+def _list_years(taken: Sequence[int], now: float) -> range:
+    """Give the years to ask for: some servers list nothing, so every year costs a question for every file."""
+    this_year = datetime.fromtimestamp(now, UTC).year
+    return range(min(taken) - 1, max(*taken, this_year) + 1)
 
 
 def _group_by_year(warehouse: Warehouse, product: Product, index: pa.Table) -> dict[int, list[PublishedFile]]:

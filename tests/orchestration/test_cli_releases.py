@@ -67,6 +67,30 @@ def test_watch_runs_what_is_new_after_the_second_look_and_nothing_twice(
     assert {line.split()[2] for line in out.splitlines()} == {"unchanged"}
 
 
+def test_a_registered_successor_is_ingested_beside_the_old_product(
+    call: Call, config: Path, producers: Producers
+) -> None:
+    producers.publish_eg(2025)
+    (row,) = [row for row in json.loads(call("releases", "--json", "-c", config)[1]) if row["year"] == 2025]
+    entry = row["message"][row["message"].index("[products.eg_2025]") :]
+    config.write_text(config.read_text() + entry.replace('model = "?"', 'model = "SSL4EO DINO ViT-S/16"') + "\n")
+    assert call("watch", "-c", config)[0] == 0
+    code, out, err = call("watch", "--json", "-c", config)
+    assert code == 0, err
+    asked = [(row["product"], row["year"], row["finding"]) for row in json.loads(out) if row["asks"]]
+    assert asked == [("aef", 2024, "new_year"), ("eg", 2024, "new_year"), ("eg_2025", 2025, "new_product")]
+    warehouse = Warehouse(load_settings(config))
+    assert {key.year for key in warehouse.partitions("core_eg__patches")} == {2024}
+    assert {key.year for key in warehouse.partitions("core_eg_2025__patches")} == {2025}
+    assert warehouse.patch_product == warehouse.products["eg"]  # the pair that is compared is still the user's
+    _, out, _ = call("watch", "--json", "-c", config)
+    assert {(row["product"], row["finding"]) for row in json.loads(out)} == {
+        ("aef", "unchanged"),
+        ("eg", "unchanged"),
+        ("eg_2025", "unchanged"),
+    }
+
+
 def test_watch_that_fails_is_exit_1_with_an_alert_and_is_not_repeated_by_itself(
     call: Call, config: Path, producers: Producers, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,17 @@ def test_a_schedule_is_one_setting(tmp_path: Path) -> None:
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     assert [sensor.name for sensor in defs.sensors or []] == ["alert_on_failure"]
     dg.Definitions.validate_loadable(defs)
+
+
+def test_a_schedule_asks_for_the_whole_pipeline(tmp_path: Path) -> None:
+    config = write_settings(
+        tmp_path / "quick.toml", quick_settings(tmp_path) | {"automation": {"schedule": "0 6 * * 1"}}
+    )
+    (schedule,) = build_defs(config).schedules or []
+    monday = datetime(2027, 5, 3, 6, tzinfo=UTC)
+    context = dg.build_schedule_context(dg.DagsterInstance.ephemeral(), scheduled_execution_time=monday)
+    (request,) = schedule.evaluate_tick(context).run_requests or []
+    assert (schedule.job_name, request.run_config) == (PIPELINE_JOB, {})
 
 
 @pytest.mark.parametrize(

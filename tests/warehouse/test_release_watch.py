@@ -18,6 +18,8 @@ from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
 pytestmark = pytest.mark.usefixtures("clean_env")
+#: Some day in 2027.
+NOW = 1_800_000_000.0
 
 
 class Watch:
@@ -30,7 +32,7 @@ class Watch:
         decision = Decision(self.state, ())
         for _ in range(times):
             warehouse = Warehouse(load_settings(self.config))
-            decision = look_once(warehouse, warehouse.products[self.product], self.state, 0.0)
+            decision = look_once(warehouse, warehouse.products[self.product], self.state, NOW)
             self.state = ReleaseState.from_json(decision.state.to_json())
         return decision
 
@@ -65,7 +67,7 @@ def eg(config: Path) -> Watch:
 
 def test_a_look_lists_every_year_with_ground_that_years_share(config: Path) -> None:
     warehouse = Warehouse(load_settings(config))
-    look = look_at_source(warehouse, warehouse.products["aef"], ReleaseState())
+    look = look_at_source(warehouse, warehouse.products["aef"], ReleaseState(), NOW)
     assert [year.year for year in look.years] == [2023, 2024]
     grounds = [sorted(file.ground for file in year.files) for year in look.years]
     assert grounds[0] == grounds[1]
@@ -79,7 +81,7 @@ def test_shards_of_a_file_are_those_that_read_it(quick_run: Path) -> None:
     warehouse = Warehouse(load_settings(quick_run))
     for name, expected in (("aef", {"47N": ("47PRQ",), "48N": ("48PSV",)}), ("eg", None)):
         (year,) = [
-            y for y in look_at_source(warehouse, warehouse.products[name], ReleaseState()).years if y.year == 2024
+            y for y in look_at_source(warehouse, warehouse.products[name], ReleaseState(), NOW).years if y.year == 2024
         ]
         found = {file.ground.split("/")[0]: file.shards for file in year.files}
         if expected is not None:
@@ -173,9 +175,17 @@ def test_source_down_and_back(aef: Watch, eg: Watch, producers: Producers) -> No
         assert watch.kinds() == [("down", None)]
         decision = watch.tick()
         assert "2 looks in a row failed" in decision.findings[0].message
-        assert (decision.state.years, decision.state.retry_at) == (years, 7200.0)
+        assert (decision.state.years, decision.state.retry_at) == (years, NOW + 7200)
         producers.come_back(folder)
         assert watch.kinds() == [("back", None), ("unchanged", 2024)]
+
+
+def test_years_that_cannot_have_been_published_are_not_asked_for(config: Path, producers: Producers) -> None:
+    for year in (2026, 2028):
+        producers.publish_aef(year)
+    warehouse = Warehouse(load_settings(config))
+    look = look_at_source(warehouse, warehouse.products["aef"], ReleaseState(), NOW)
+    assert [year.year for year in look.years] == [2023, 2024, 2026]
 
 
 def test_a_damaged_index_is_a_finding(aef: Watch, producers: Producers) -> None:

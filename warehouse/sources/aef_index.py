@@ -20,7 +20,7 @@ from transforms.area import Area
 from transforms.utm import UtmBox
 from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
-from warehouse.sections import SourceSettings
+from warehouse.sections import Bbox, SourceSettings
 from warehouse.sources.bounds import SIDES, box_columns, touches, utm_bounds
 from warehouse.sources.files import parquet_errors, stat_file
 from warehouse.sources.rasters import open_raster, read_header
@@ -79,7 +79,7 @@ def list_aef_files(
         table = file.read(columns=columns)
     parse: Callable[[Row, Path, Path], Row] = _parse_stac_row if is_stac else _parse_table_row
     wanted = table.filter(pc.is_in(_years_of(table), pa.array(sorted(years), pa.int64())))
-    candidates = wanted.to_pylist()
+    candidates = (wanted if area is None else _near(wanted, area.bbox, is_stac=is_stac)).to_pylist()
     degrees = [_stac_degrees(r) if is_stac else _table_degrees(r) for r in candidates]
     return [
         parse(row | where, index, source.root)
@@ -155,6 +155,19 @@ def _years_of(table: pa.Table) -> pa.ChunkedArray:
     if pa.types.is_timestamp(times.type):
         return pc.year(times)
     return pc.utf8_slice_codeunits(times.cast(pa.string()), 0, 4).cast(pa.int64())
+
+
+def _near(table: pa.Table, bbox: Bbox, *, is_stac: bool) -> pa.Table:
+    """Keep the rows that may touch a box: the index is of the whole world, and rows are slow one by one."""
+    names = ("xmin", "ymin", "xmax", "ymax")
+    west, south, east, north = (
+        pc.struct_field(table["bbox"], name) if is_stac else table[f"wgs84_{side}"]
+        for name, side in zip(names, SIDES, strict=True)
+    )
+    inside = pc.and_(pc.less_equal(south, bbox[3]), pc.greater_equal(north, bbox[1]))
+    beside = pc.and_(pc.less_equal(west, bbox[2]), pc.greater_equal(east, bbox[0]))
+    crosses = pc.greater(west, east)  # the antimeridian
+    return table.filter(pc.fill_null(pc.and_(inside, pc.or_(beside, crosses)), True))
 
 
 def _table_degrees(row: Mapping[str, Any]) -> Row:

@@ -104,4 +104,6 @@ def _find_model(metadata: dict[bytes, bytes] | None) -> str | None:
     except ValueError:
         return None
     model = record.get("model") if isinstance(record, dict) else None
+    if isinstance(model, dict):
+        model = model.get("id") or model.get("name")
     return str(model) if model else None

@@ -10,6 +10,7 @@ from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissi
 from warehouse.products import Product
 from warehouse.schemas import build_specs
 from warehouse.sections import SourceSettings
+from warehouse.sources.aef_index import count_aef_files, identify_index
 from warehouse.sources.index import parse_eg_name, read_index
 
 PATH = "annual/2024/48N/x0abc-0000000000-0000000000.tiff"
@@ -66,6 +67,30 @@ def test_stac_row_without_file_and_grid_has_approximate_bounds(
     assert row["utm_west_m"] == pytest.approx(200_000, abs=20)
     assert row["utm_west_m"] <= 200_000
     assert row["utm_north_m"] >= 1_400_960
+
+
+@pytest.mark.parametrize("is_stac", [False, True])
+def test_rows_are_counted_by_year_and_zone(
+    tmp_path: Path, products: dict[str, Product], write_index: Callable, write_stac_index: Callable,
+    make_aef_row: Callable, is_stac: bool,
+) -> None:  # fmt: skip
+    paths = [(2023, "48N"), (2024, "48N"), (2024, "48N"), (2024, "1S")]
+    rows = [
+        make_aef_row(
+            f"{PREFIXES[0]}annual/{year}/{zone}/x{number}.tiff", year=year, epsg=32701 if zone == "1S" else 32648
+        )
+        for number, (year, zone) in enumerate(paths)
+    ]
+    if is_stac:
+        write_stac_index(tmp_path / "annual/aef_index_stac_geoparquet.parquet", rows, with_grid=True)
+    else:
+        write_index(tmp_path / "annual/aef_index.parquet", rows)
+    source = SourceSettings(root=tmp_path)
+    assert count_aef_files(products["aef"], source) == {(2023, "48N"): 1, (2024, "48N"): 2, (2024, "1S"): 1}
+    before = identify_index(products["aef"], source)
+    assert identify_index(products["aef"], source) == before
+    (next(tmp_path.glob("annual/*.parquet"))).write_bytes(b"longer than it was, and newer" * 1000)
+    assert identify_index(products["aef"], source) != before
 
 
 def test_years_and_area_filter(
