@@ -1,7 +1,7 @@
 """`core_{product}__pixels`: one vector per kept pixel and year.
 
-Source: AlphaEarth COGs, float GeoTIFFs, or exported tables. Grain: 10 m pixel x year; which pixels are kept is a
-setting, and the same places are kept every year. CRS: `x_m`, `y_m` in the pixel's own UTM zone.
+Source: AlphaEarth COGs or their Zarr mosaic, float GeoTIFFs, or exported tables. Grain: 10 m pixel x year; which pixels
+are kept is a setting, and the same places are kept every year. CRS: `x_m`, `y_m` in the pixel's own UTM zone.
 """
 
 import dagster as dg
@@ -21,7 +21,7 @@ from warehouse.writer import WrittenPartition
 
 def ingest_pixels(warehouse: Warehouse, product: Product, key: PartitionKey) -> WrittenPartition:
     """Read and write the kept pixels that one shard owns in one year, block by block."""
-    owner = warehouse.owner_rule(str(key.shard), by_zone=product.layout == "aef_cog")
+    owner = warehouse.owner_rule(str(key.shard), by_zone=product.is_read_by_zone)
     keep = warehouse.keep_rule()
     index = warehouse.shard_index(product, key.year, owner.shard)
     is_simulated = warehouse.is_simulated(index)
@@ -36,7 +36,7 @@ def ingest_pixels(warehouse: Warehouse, product: Product, key: PartitionKey) -> 
             quantised = product.is_quantised
             writer.write(keep_points(tables, keep, owner, product.name, quantised=quantised, is_simulated=is_simulated))
         else:
-            boxes = warehouse.shard_boxes(index, owner.shard)
+            boxes = warehouse.shard_boxes(product, index, owner.shard)
             for window in source.iter_blocks(key.require_year(), boxes, warehouse.settings.limits.block_px):
                 writer.write(keep_pixels(window, keep, owner, product.name, is_simulated=is_simulated))
     return writer.written()

@@ -65,10 +65,11 @@ def world_build(
     size: Annotated[str, typer.Option(help="tiny or demo.")] = "tiny",
     seed: Annotated[int, typer.Option(help="The same seed gives the same arrays.")] = 0,
     root: Annotated[Path | None, typer.Option(help="Folder to write; default build/<size>/world.")] = None,
+    mosaic: Annotated[bool, typer.Option("--mosaic", help="Also the pixels as a Zarr mosaic in degrees.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a simulated source tree in exactly the published layout."""
-    summary = _build_world(root or _world_folder(size), size, seed)
+    summary = _build_world(root or _world_folder(size), size, seed, mosaic=mosaic)
     rows = [summary] if as_json else [{"what": name, "value": value} for name, value in summary.items()]
     print_rows(rows, as_json)
 
@@ -182,7 +183,7 @@ def _world_folder(size: str) -> Path:
     return ROOT / "build" / size / "world"
 
 
-def _build_world(root: Path, size: str, seed: int) -> dict[str, Any]:
+def _build_world(root: Path, size: str, seed: int, *, mosaic: bool = False) -> dict[str, Any]:
     from warehouse.world import build_world
 
     if size not in ("tiny", "demo"):
@@ -194,7 +195,7 @@ def _build_world(root: Path, size: str, seed: int) -> dict[str, Any]:
         def advance(text: str, share: float) -> None:
             bar.update(task, description=f"world: {text}", completed=share)
 
-        summary = build_world(root, size, seed, progress=advance)  # type: ignore[arg-type]  # checked above
+        summary = build_world(root, size, seed, mosaic=mosaic, progress=advance)  # type: ignore[arg-type]  # checked above
     verb = "built" if summary.was_built else "already there"
     size_text = f"{summary.n_bytes / 1e6:.0f} MB, {summary.n_patches} patches"
     err.print(f"simulated world {verb}: {summary.root} ({size_text})", highlight=False, soft_wrap=True)

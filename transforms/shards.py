@@ -17,7 +17,7 @@ import pyarrow as pa
 import shapely
 
 from transforms import lattice
-from transforms.area import Area, Bbox, area_of_boxes, grow, polygonal
+from transforms.area import Area, Bbox, area_of_boxes, grow, polygonal, split_bbox
 from transforms.errors import ShapeError
 from transforms.sentinel2 import sentinel2_tile_box
 from transforms.utm import (
@@ -69,6 +69,10 @@ class Shard:
     def polygon(self) -> shapely.Geometry:
         """Give the ground that the shard owns."""
         return shapely.box(*self.bbox) if self.outline is None else self.outline
+
+    def zones(self) -> list[int]:
+        """Give the EPSG codes of the UTM zones that its ground lies in; a square lies in one."""
+        return [self.epsg] if self.rule == "mgrs" else touched_zones(self.bbox)
 
     def reading_box(self) -> Bbox:
         """Give the box to read or enumerate from, a metre wider than `bbox`."""
@@ -181,6 +185,16 @@ def inside_zone(lon: FloatArray, lat: FloatArray, epsg: int) -> npt.NDArray[np.b
     """Tell which points lie in a UTM zone and hemisphere: rasters reach beyond both, their extra is dropped."""
     inside: npt.NDArray[np.bool_] = utm_epsg(lon, lat) == epsg
     return inside
+
+
+def touched_zones(bbox: Bbox) -> list[int]:
+    """Give the EPSG codes of the UTM zones that a box in degrees touches, ascending; none beyond 80 S and 84 N."""
+    zones = set()
+    for west, south, east, north in split_bbox(bbox):
+        for zone, cell_west, cell_south, cell_east, cell_north in _zone_band_cells():
+            if west < cell_east and cell_west < east and south < cell_north and cell_south < north:
+                zones.add((32600 if cell_south >= 0 else 32700) + zone)
+    return sorted(zones)
 
 
 def count_expected_patches(shard: Shard, shards: Sequence[Shard], area: Area | None) -> int:

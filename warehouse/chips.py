@@ -33,8 +33,7 @@ from warehouse.label_sources import open_pixel_labels
 from warehouse.products import Product
 from warehouse.sections import AdapterArm, AdapterSettings
 from warehouse.sources import open_pixel_source
-from warehouse.sources.blocks import BlockRasterSource
-from warehouse.sources.bounds import row_box
+from warehouse.sources.raster_source import RasterSource
 from warehouse.store import Warehouse, evaluate_settings
 from warehouse.study_folds import StoredFolds, read_folds
 
@@ -177,9 +176,9 @@ def _pitch(warehouse: Warehouse, product: Product, year: int) -> tuple[float, fl
     return source.pitch(index.filter(pc.field("year") == year)["path"][0].as_py())
 
 
-def _open(warehouse: Warehouse, product: Product, index: pa.Table) -> BlockRasterSource:
+def _open(warehouse: Warehouse, product: Product, index: pa.Table) -> RasterSource:
     source = open_pixel_source(product, warehouse.source(product.name), index)
-    assert isinstance(source, BlockRasterSource)  # the settings refuse products in tables
+    assert isinstance(source, RasterSource)  # the settings refuse products in tables
     return source
 
 
@@ -208,13 +207,12 @@ def _read_pixels(warehouse: Warehouse, places: list[ChipPlace], year: int) -> Fl
     for key in sorted({place.shard for place in places}):
         index = warehouse.shard_index(product, year, shards[key])
         source = _open(warehouse, product, index)
-        rows = [(row["path"], row_box(row)) for row in index.to_pylist()]
         for number, place in enumerate(places):
             if place.shard != key:
                 continue
-            path = next((path for path, box in rows if box is not None and box.intersects(place.middle)), None)
-            if path is not None:
-                out[number] = paste_window(place, source.read_window(path, place.box))
+            window = source.read_place(year, place.box, place.middle)
+            if window is not None:
+                out[number] = paste_window(place, window)
     return out
 
 

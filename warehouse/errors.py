@@ -99,6 +99,15 @@ class DiskSpaceError(IsthmusError):
         )
 
 
+class MissingPackageError(IsthmusError):
+    """Something needs a package that is an optional dependency. Permanent."""
+
+    def __init__(self, package: str, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what}: found no {package}, expected it to be installed. Run: pip install 'isthmus[{extra}]'."
+        )
+
+
 class MissingColumnsError(IsthmusError):
     """A table lacks columns that its format has. Permanent; all missing columns are listed."""
 

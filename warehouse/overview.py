@@ -29,8 +29,8 @@ from transforms.utm import unproject
 from transforms.windows import PixelWindow
 from warehouse.products import Product
 from warehouse.sources import open_pixel_source
-from warehouse.sources.blocks import BlockRasterSource
 from warehouse.sources.overviews import read_overview
+from warehouse.sources.raster_source import RasterSource
 from warehouse.store import Warehouse
 from warehouse.table_spec import TableSpec, vector_type
 from warehouse.writer import open_partition
@@ -231,7 +231,7 @@ def _list_cells(
 def _measure(warehouse: Warehouse, product: Product, index: pa.Table, year: int, cells: _Cells) -> PreviewError:
     """Pool the sampled cells exactly, from full resolution, and compare."""
     source = open_pixel_source(product, warehouse.source(product.name), index)
-    assert isinstance(source, BlockRasterSource)  # the layout was checked
+    assert isinstance(source, RasterSource)  # the layout was checked
     exact = np.full(cells.vectors.shape, np.nan, np.float32)
     for epsg in np.unique(cells.epsg):
         chosen = np.flatnonzero(cells.epsg == epsg)

@@ -63,7 +63,8 @@ def pool_places(
         yield pool_listed_pixels(places, pixels.lon, pixels.lat, vectors, columns, parameters)
         return
     min_coverage = warehouse.settings.pool.min_coverage
-    # AlphaEarth covers each zone in the zone's own CRS; other products come in whatever CRS their files are
+    # AlphaEarth covers each zone in the zone's own CRS; other products come in whatever CRS their files are. A mosaic's
+    # are in no zone: it covers any footprint whole
     others = None if product.layout == "aef_cog" else other_zones(footprint_polygons(places), places.epsg, index)
     pooling = RasterPooling(places, product.dims, columns, parameters, min_coverage=min_coverage, others=others)
     plan = source.plan_blocks(year, pooling.boxes(), warehouse.settings.limits.block_px)

@@ -30,9 +30,10 @@ from transforms.pooling.polygons import PolygonPooler, check_polygon_sizes
 from transforms.pooling.sums import ADDITIVE_COLUMNS
 from warehouse.errors import SourceFormatError
 from warehouse.polygon_zones import cut_batches, find_zones, project_home
+from warehouse.products import RASTER_LAYOUTS
 from warehouse.sections import PoolSettings
 from warehouse.sources import open_pixel_source
-from warehouse.sources.blocks import BlockRasterSource
+from warehouse.sources.raster_source import RasterSource
 from warehouse.sources.read_ahead import read_ahead
 from warehouse.sources.user_geometries import UserGeometries, read_user_geometries
 from warehouse.store import Warehouse
@@ -120,7 +121,7 @@ def pool_geometries(warehouse: Warehouse, request: PoolRequest, progress: Progre
     Raises:
         IsthmusError: anything that is wrong with the request, the polygons or the rasters.
     """
-    product = choose_pixel_product(warehouse, request.product, ("aef_cog", "pixel_geotiff"))
+    product = choose_pixel_product(warehouse, request.product, RASTER_LAYOUTS)
     pool = warehouse.settings.pool
     min_coverage = pool.min_coverage if request.min_coverage is None else request.min_coverage
     columns = _choose_columns(request.operators or pool.operators)
@@ -132,7 +133,7 @@ def pool_geometries(warehouse: Warehouse, request: PoolRequest, progress: Progre
     index = list_year_files(warehouse, product, request.year, area_of_boxes([bounds]) if bounds else None)
     zones = find_zones(geometries.lonlat, index)
     source = open_pixel_source(product, warehouse.source(product.name), index)
-    assert isinstance(source, BlockRasterSource)  # tables were refused above
+    assert isinstance(source, RasterSource)  # tables were refused above
     polygons = project_home(geometries.lonlat, zones.home)
     assert product.pixel_m is not None  # the registry demands it of pixel products
     check_polygon_sizes(polygons, product.pixel_m**2, columns, geometries.names())
@@ -194,7 +195,7 @@ def _choose_output(request: PoolRequest) -> Path:
 
 
 def _read_batch(
-    source: BlockRasterSource, year: int, pooler: PolygonPooler, others: Sequence[tuple[int, ...]], block_px: int
+    source: RasterSource, year: int, pooler: PolygonPooler, others: Sequence[tuple[int, ...]], block_px: int
 ) -> Iterator[str]:
     """Read what a batch needs into its pooler: its own zone, then each zone that may continue it.
 

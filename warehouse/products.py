@@ -16,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from warehouse.errors import UnknownProductError
 
 Grain = Literal["patch", "pixel"]
-Layout = Literal["aef_cog", "pixel_geotiff", "pixel_table", "eg_geoparquet", "patch_geoparquet"]
+Layout = Literal["aef_cog", "aef_zarr", "pixel_geotiff", "pixel_table", "eg_geoparquet", "patch_geoparquet"]
 
 #: Which layouts serve which grain.
-PIXEL_LAYOUTS: tuple[Layout, ...] = ("aef_cog", "pixel_geotiff", "pixel_table")
+PIXEL_LAYOUTS: tuple[Layout, ...] = ("aef_cog", "aef_zarr", "pixel_geotiff", "pixel_table")
+#: Which of them give windows of pixels.
+RASTER_LAYOUTS: tuple[Layout, ...] = ("aef_cog", "aef_zarr", "pixel_geotiff")
 PATCH_LAYOUTS: tuple[Layout, ...] = ("eg_geoparquet", "patch_geoparquet")
 
 
@@ -32,6 +34,7 @@ class Product(BaseModel):
         layout: which source client reads it.
         dims: length of a vector.
         pixel_m: pixel pitch in metres (pixel products).
+        pixel_deg: pixel pitch of a mosaic in degrees, which is read as pixels of `pixel_m`.
         patch_m: footprint side in metres (patch products; point files get a box of this side).
         years: calendar years that are this product; empty = any.
         next_years: what later years under the same root are: `same` product, or `ask` for an entry of their own.
@@ -58,6 +61,7 @@ class Product(BaseModel):
     layout: Layout
     dims: int = Field(gt=0)
     pixel_m: float | None = None
+    pixel_deg: float | None = None
     patch_m: float | None = None
     years: tuple[int, ...] = ()
     next_years: Literal["same", "ask"] = "ask"
@@ -82,6 +86,8 @@ class Product(BaseModel):
             raise ValueError("a patch product needs patch_m, the side of a footprint in metres")
         if self.grain == "pixel" and self.pixel_m is None:
             raise ValueError("a pixel product needs pixel_m, the pixel pitch in metres")
+        if self.layout == "aef_zarr" and (self.pixel_deg is None or self.nodata is None):
+            raise ValueError("layout 'aef_zarr' needs pixel_deg, the pixel pitch of the store in degrees, and nodata")
         return self
 
     def takes(self, year: int) -> bool:
@@ -93,6 +99,11 @@ class Product(BaseModel):
     def is_quantised(self) -> bool:
         """Tell whether stored values are int8 codes."""
         return self.quantisation != "none"
+
+    @property
+    def is_read_by_zone(self) -> bool:
+        """Tell whether each UTM zone is covered by pixels of its own, which end at the zone's edge."""
+        return self.layout in ("aef_cog", "aef_zarr")
 
     @property
     def pixel_column(self) -> str:

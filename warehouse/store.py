@@ -267,9 +267,12 @@ class Warehouse:
             return index.filter(pc.field("epsg") == shard.epsg)
         return index
 
-    def shard_boxes(self, index: pa.Table, shard: Shard) -> list[UtmBox]:
-        """Give the ground of a shard in each zone that the files of an index are in, as boxes that cover it."""
-        zones = sorted({int(epsg) for epsg in index["epsg"].to_pylist()})
+    def shard_boxes(self, product: Product, index: pa.Table, shard: Shard) -> list[UtmBox]:
+        """Give the ground of a shard in each zone that files of an index are in, as boxes that cover it.
+
+        The files of a mosaic are in no zone: it is read in those of the ground.
+        """
+        zones = shard.zones() if product.layout == "aef_zarr" else sorted(set(index["epsg"].to_pylist()))
         boxes = [project_bbox(shard.reading_box(), epsg) for epsg in zones]
         if self.area is None or self.area.boxes:
             return boxes

@@ -31,6 +31,7 @@ from warehouse.errors import DiskSpaceError
 from warehouse.world_aef import write_aef_world
 from warehouse.world_eg import PatchCounts, write_eg_world
 from warehouse.world_labels import write_label_world
+from warehouse.world_mosaic import write_mosaic_world
 
 Progress = Callable[[str, float], None]
 
@@ -93,6 +94,7 @@ def build_world(
     seed: int,
     *,
     strengths: SignalStrengths = DEFAULT,
+    mosaic: bool = False,
     progress: Progress | None = None,
 ) -> WorldSummary:
     """Build a world, or return at once where the same world is there already.
@@ -105,6 +107,7 @@ def build_world(
         size: `tiny` (6 x 6 km) or `demo` (980 km2 of land).
         seed: the same seed gives the same arrays.
         strengths: how loud the signals are.
+        mosaic: write the rasters once more, as a Zarr mosaic in degrees.
         progress: called with what is being done and the share of the whole that is done.
 
     Returns:
@@ -115,7 +118,7 @@ def build_world(
         DiskSpaceError: the disk is too full.
     """
     spec = world_spec(size)
-    identity = describe_world(spec, strengths, seed)
+    identity = describe_world(spec, strengths, seed) | ({"has_mosaic": True} if mosaic else {})
     existing = _read_mark(root)
     if existing is not None and {key: existing.get(key) for key in identity} == identity:
         return _summarise(root, spec, existing, was_built=False)
@@ -125,7 +128,9 @@ def build_world(
     _check_disk(root.parent, size)
     try:
         building.mkdir()
-        mark = identity | _write_parts(building, spec, strengths, seed, progress or (lambda _what, _share: None))
+        mark = identity | _write_parts(
+            building, spec, strengths, seed, mosaic, progress or (lambda _what, _share: None)
+        )
         (building / MARK).write_text(json.dumps(mark, indent=1) + "\n")
         _promote(building, root)
     finally:
@@ -134,7 +139,7 @@ def build_world(
 
 
 def _write_parts(
-    root: Path, spec: WorldSpec, strengths: SignalStrengths, seed: int, progress: Progress
+    root: Path, spec: WorldSpec, strengths: SignalStrengths, seed: int, mosaic: bool, progress: Progress
 ) -> dict[str, Any]:
     """Write all files; returns what the mark says about them."""
     progress("landscape", 0.0)
@@ -144,6 +149,8 @@ def _write_parts(
     counts = write_eg_world(root, landscape, strengths, seed, lambda share: progress("patches", 0.15 + 0.15 * share))
     with ThreadPoolExecutor(_THREADS) as pool:
         write_aef_world(root, landscape, strengths, seed, pool, lambda share: progress("pixels", 0.3 + 0.7 * share))
+    if mosaic:
+        write_mosaic_world(root, spec, lambda share: progress("mosaic", share))
     files = sorted(path for path in root.rglob("*") if path.is_file())
     return {
         "is_simulated": True,

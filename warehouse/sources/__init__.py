@@ -20,13 +20,16 @@ from warehouse.errors import SourceFormatError
 from warehouse.products import Product
 from warehouse.sections import SourceSettings
 from warehouse.sources.aef_cog import AefCogSource
+from warehouse.sources.aef_zarr import AefZarrSource
 from warehouse.sources.pixel_geotiff import PixelGeotiffSource
 from warehouse.sources.pixel_table import PixelTableSource
+from warehouse.sources.raster_source import RasterSource
 
-PixelSource = AefCogSource | PixelGeotiffSource | PixelTableSource
+PixelSource = RasterSource | PixelTableSource
 
 _PIXEL_SOURCES: Mapping[str, Callable[[Product, Path, pa.Table], PixelSource]] = {
     "aef_cog": AefCogSource,
+    "aef_zarr": AefZarrSource,
     "pixel_geotiff": PixelGeotiffSource,
     "pixel_table": PixelTableSource,
 }
@@ -41,7 +44,7 @@ def open_pixel_source(product: Product, source: SourceSettings, index_rows: pa.T
         index_rows: rows of `raw_{product}__index`.
 
     Returns:
-        A raster source (`iter_blocks`, `read_window`) or a table source (`iter_points`).
+        A raster source (`iter_blocks`, `read_place`) or a table source (`iter_points`).
 
     Raises:
         SourceFormatError: the product has patches, not pixels.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from transforms.quantization import NODATA
 from warehouse.sources.blocks import BlockRasterSource, check_band_count, check_raster
+from warehouse.sources.nodata import count_nodata_bands
 from warehouse.sources.rasters import RasterHeader
 
 #: A pixel pitch that differs by less is a rounding of the header, metres.
@@ -43,13 +44,4 @@ class AefCogSource(BlockRasterSource):
         self, values: npt.NDArray[Any], header: RasterHeader
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.integer]]:
         nodata = np.int8(self.product.nodata if self.product.nodata is not None else NODATA)
-        # nodata is the least int8: the minimum over bands finds pixels with any, the rare rest is counted
-        has_any = values.min(axis=0) == nodata
-        missing = np.zeros(has_any.shape, np.int32)
-        if has_any.any():
-            is_all = values.max(axis=0) == nodata
-            missing[is_all] = self.product.dims
-            is_mixed = has_any & ~is_all
-            if is_mixed.any():
-                missing[is_mixed] = (values[:, is_mixed] == nodata).sum(axis=0)
-        return values, missing
+        return values, count_nodata_bands(values, nodata)

@@ -6,9 +6,8 @@ the rules of one product (`aef_cog.py`, `pixel_geotiff.py`).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,14 @@ from transforms.windows import PixelWindow
 from warehouse.errors import (
     BandCountError,
     OverlappingSourcesError,
-    SourceContentError,
     SourceFormatError,
     SourceMissingError,
 )
 from warehouse.products import Product
 from warehouse.sources.block_memory import BlockMemory
 from warehouse.sources.bounds import row_box
+from warehouse.sources.nodata import check_whole_pixels
+from warehouse.sources.raster_source import PlannedBlock, RasterSource
 from warehouse.sources.rasters import (
     Allocate,
     RasterHeader,
@@ -45,28 +45,7 @@ from warehouse.sources.rasters import (
 _OVERLAP_TOLERANCE_M2 = 1.0
 
 
-@dataclass(frozen=True)
-class PlannedBlock:
-    """One block to read.
-
-    Attributes:
-        header: of its file.
-        window: rows as stored.
-    """
-
-    header: RasterHeader
-    window: Window
-
-    @property
-    def extent(self) -> UtmBox:
-        """Outer edges, as `PixelWindow.bounds` of the window that will be read."""
-        affine = place_window(self.header, self.window)
-        west, north = affine.c, affine.f
-        south, east = north + affine.e * self.window.height, west + affine.a * self.window.width
-        return UtmBox(self.header.epsg, west, south, east, north)
-
-
-class BlockRasterSource(ABC):
+class BlockRasterSource(RasterSource):
     """Rasters of one pixel product below one root.
 
     Args:
@@ -80,10 +59,6 @@ class BlockRasterSource(ABC):
         self.root = root
         self._rows: list[dict[str, Any]] = index_rows.to_pylist()
         self._memory = BlockMemory()
-
-    def iter_blocks(self, year: int, boxes: Sequence[UtmBox], block_px: int = 1024) -> Iterator[PixelWindow]:
-        """Read every block that touches any of the boxes, once: `read_blocks` of `plan_blocks`."""
-        yield from self.read_blocks(self.plan_blocks(year, boxes, block_px))
 
     def plan_blocks(self, year: int, boxes: Sequence[UtmBox], block_px: int = 1024) -> list[PlannedBlock]:
         """List the blocks that touch any of the boxes, each once, file by file; reads headers only.
@@ -109,7 +84,7 @@ class BlockRasterSource(ABC):
             with open_raster(path) as dataset:
                 header = read_header(dataset, path)
             self._check_header(header, row)
-            plan += [PlannedBlock(header, window) for window in list_blocks(header, boxes, block_px)]
+            plan += [PlannedBlock(header, window, year) for window in list_blocks(header, boxes, block_px)]
         return plan
 
     def read_blocks(self, plan: Sequence[PlannedBlock]) -> Iterator[PixelWindow]:
@@ -160,6 +135,14 @@ class BlockRasterSource(ABC):
                 )
             return self._read(dataset, header, window)
 
+    def read_place(self, year: int, box: UtmBox, middle: UtmBox) -> PixelWindow | None:
+        """Read a box from the file of a year that holds its middle; None where no file does."""
+        for row in self._rows:
+            extent = row_box(row)
+            if row["year"] == year and extent is not None and extent.intersects(middle):
+                return self.read_window(row["path"], box)
+        return None
+
     def pitch(self, path: str | Path) -> tuple[float, float]:
         """Give width and height of a pixel of one file (a path as `read_window` takes), metres."""
         full = self.root / path
@@ -183,20 +166,7 @@ class BlockRasterSource(ABC):
         affine = place_window(header, window)
         if header.is_bottom_up:
             values, missing = values[:, ::-1], missing[::-1]
-        is_mixed = (missing != 0) & (missing != self.product.dims)
-        if is_mixed.any():
-            rows, cols = np.nonzero(is_mixed)
-            x, y = affine @ (cols[0] + 0.5, rows[0] + 0.5)
-            raise SourceContentError(
-                str(header.path),
-                [
-                    f"mixed nodata bands: found {len(rows)} pixels with nodata in some bands only, "
-                    f"the first at x {x:.1f}, y {y:.1f} (EPSG:{header.epsg}) "
-                    f"with {missing[rows[0], cols[0]]} of {self.product.dims} bands, "
-                    "expected nodata in all bands or in none"
-                ],
-                "Download it again, or set all bands of these pixels to nodata.",
-            )
+        check_whole_pixels(str(header.path), missing, self.product.dims, affine, header.epsg)
         return PixelWindow(values, missing == 0, affine, header.epsg, str(header.path))
 
     def _select_rows(self, year: int, boxes: Sequence[UtmBox]) -> list[dict[str, Any]]:

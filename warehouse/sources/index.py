@@ -27,6 +27,7 @@ from warehouse.products import Layout, Product
 from warehouse.schemas import build_specs
 from warehouse.sections import SourceSettings
 from warehouse.sources.aef_index import list_aef_files
+from warehouse.sources.aef_zarr import list_mosaic_shards
 from warehouse.sources.bounds import box_columns, span_columns, touches
 from warehouse.sources.files import is_simulated_parquet, is_simulated_root, list_files, stat_file
 from warehouse.sources.patch_geoparquet import read_footprints
@@ -212,6 +213,7 @@ _BOUNDS: Mapping[Layout, Callable[[Path, Product], Mapping[str, Any]]] = {
 }
 _LISTERS: Mapping[Layout, Callable[[Product, SourceSettings, frozenset[int], Area | None], list[Row]]] = {
     "aef_cog": list_aef_files,
+    "aef_zarr": list_mosaic_shards,
     "eg_geoparquet": _list_eg,
     "pixel_geotiff": _list_plain,
     "pixel_table": _list_plain,

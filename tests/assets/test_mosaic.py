@@ -1,0 +1,89 @@
+"""The mosaic as the compared pixel product: the tiny world once more, from its Zarr store instead of its rasters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import Once, TinyRun
+from tests.tiny import clean_environment, copy_world, quick_settings, run_pipeline, write_settings
+from transforms.simulation.spec import world_spec
+from warehouse.layout import partition_path
+from warehouse.provenance import decode_footer
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
+from warehouse.world_mosaic import MOSAIC_ROOT, write_mosaic_world
+
+
+@pytest.fixture(scope="session")
+def mosaic_world(tiny_world: Path, once: Once) -> Path:
+    """The tiny world with its mosaic beside it. Read only."""
+
+    def make(folder: Path) -> None:
+        write_mosaic_world(copy_world(tiny_world, folder / "world"), world_spec("tiny"), lambda _share: None)
+
+    return once("mosaic-world", make) / "world"
+
+
+@pytest.fixture(scope="session")
+def mosaic_run(mosaic_world: Path, once: Once) -> Warehouse:
+    """Ingest and derive with the mosaic in place of the rasters, over the area of `tiny_run`. Read only."""
+
+    def make(folder: Path) -> None:
+        settings = quick_settings(mosaic_world, (2023, 2024))
+        settings["area"]["bbox"] = [101.976, 12.624, 102.024, 12.671]
+        settings["sources"]["aef_mosaic"] = {"root": str(mosaic_world / MOSAIC_ROOT)}
+        del settings["sources"]["aef"]
+        settings["compare"]["pixels"] = "aef_mosaic"
+        outcomes = run_pipeline(write_settings(folder / "mosaic.toml", settings))
+        assert [outcome for outcome in outcomes if not outcome.ok] == []
+
+    with clean_environment():
+        return Warehouse(load_settings(once("mosaic-run", make) / "mosaic.toml"))
+
+
+def _all_rows(warehouse: Warehouse, table: str, year: int) -> pa.Table:
+    return warehouse.read_many(table, warehouse.partitions(table, year=year))
+
+
+def test_the_same_places_are_kept_as_from_the_rasters(mosaic_run, tiny_run: TinyRun):
+    mine = _all_rows(mosaic_run, "core_aef_mosaic__pixels", 2024)
+    theirs = _all_rows(tiny_run.warehouse, "core_aef__pixels", 2024)
+    common = np.intersect1d(mine["pixel_id"].to_numpy(), theirs["pixel_id"].to_numpy())
+    # a pixel at the coast may have data in one and none in the other
+    assert len(common) >= 0.995 * max(len(mine), len(theirs))
+    assert set(mine["product"].to_pylist()) == {"aef_mosaic"}
+    assert all(mine["is_simulated"].to_pylist())
+    assert set(mine["epsg"].to_pylist()) == {32647, 32648}
+
+
+def test_pooled_vectors_of_the_noisy_world_are_near_those_of_the_rasters(mosaic_run, tiny_run: TinyRun):
+    mine = _all_rows(mosaic_run, "out_patch__aef_mosaic_pooled", 2024)
+    theirs = _all_rows(tiny_run.warehouse, "out_patch__aef_pooled", 2024)
+    assert sorted(mine["patch_id"].to_pylist()) == sorted(theirs["patch_id"].to_pylist())
+    columns = [table.take(np.argsort(table["patch_id"].to_numpy())) for table in (mine, theirs)]
+    mean, reference = (np.array(table["mean_renormalised"].to_pylist(), np.float64) for table in columns)
+    usable = np.isfinite(mean).all(axis=1) & np.isfinite(reference).all(axis=1)
+    cosine = (mean * reference).sum(axis=1)[usable]
+    assert usable.mean() >= 0.99
+    assert cosine.min() >= 0.9999
+
+
+def test_a_year_with_less_ground_has_fewer_pixels_and_the_index_says_which_shards(mosaic_run, mosaic_world):
+    index = mosaic_run.read("raw_aef_mosaic__index")
+    assert sorted(set(index["year"].to_pylist())) == [2023, 2024]
+    assert all((mosaic_world / MOSAIC_ROOT / path).is_file() for path in index["path"].to_pylist())
+    early, full = (_all_rows(mosaic_run, "core_aef_mosaic__pixels", year) for year in (2023, 2024))
+    assert 0 < len(early) < len(full)
+
+
+def test_the_footer_names_the_shards_that_were_read(mosaic_run):
+    key = mosaic_run.partitions("core_aef_mosaic__pixels", year=2024)[0]
+    metadata = pq.read_schema(partition_path(mosaic_run.root, "core_aef_mosaic__pixels", key)).metadata
+    footer = decode_footer(metadata)
+    assert "degrees-8.983e-05" in footer["release"]
+    assert all(source["path"].startswith("embeddings/c/1/0/") for source in footer["sources"])
