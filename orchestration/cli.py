@@ -18,7 +18,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from orchestration import crossing_commands, encode_command, evidence_commands, plan_command, release_commands
+from orchestration import (
+    crossing_commands,
+    encode_command,
+    evidence_commands,
+    mosaic_command,
+    plan_command,
+    release_commands,
+)
 from orchestration.console import (
     DEMO_CONFIG,
     EXIT_FAILED,
@@ -158,6 +165,7 @@ evidence_commands.add_commands(app)
 encode_command.add_commands(app)
 release_commands.add_commands(app)
 plan_command.add_commands(app)
+mosaic_command.add_commands(app)
 
 
 def main() -> None:

@@ -75,7 +75,7 @@ def rules_for(warehouse: Warehouse, product: Product) -> WatchRules:
 
 def name_ground(product: Product, row: Row) -> str:
     """Name what a file covers, alike in every year: names of AlphaEarth files differ from year to year."""
-    if product.layout == "eg_geoparquet":
+    if product.layout in ("eg_geoparquet", "aef_zarr"):
         return str(row["tile"])
     if product.layout == "aef_cog" and row["utm_west_m"] is not None:
         return f"{row['tile']}/{row['utm_west_m']:.0f}E/{row['utm_south_m']:.0f}N"

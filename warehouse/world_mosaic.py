@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transforms.area import Bbox, area_of_boxes
 from transforms.degree_grid import DegreeGrid
 from transforms.quantization import NODATA
-from transforms.area import Bbox
 from transforms.simulation.pixel_vectors import DIMS
 from transforms.simulation.spec import WorldSpec
 from transforms.utm import UtmBox, project
@@ -112,7 +112,7 @@ def resample_codes(product: Product, root: Path, year: int, grid: DegreeGrid, ro
         int8 (64, height, width), nodata where no raster has data.
     """
     lon, lat = (axis.ravel() for axis in np.meshgrid(*grid.centers(rows, cols)))
-    index = read_index(product, SourceSettings(root=root), [year], grid.bbox(rows, cols))
+    index = read_index(product, SourceSettings(root=root), [year], area_of_boxes([grid.bbox(rows, cols)]))
     source = AefCogSource(product, root, index)
     total = np.zeros((product.dims, len(lon)), np.int16)
     count = np.zeros(len(lon), np.int16)

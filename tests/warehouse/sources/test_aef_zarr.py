@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from affine import Affine
 
+from transforms.area import area_of_boxes
 from transforms.degree_grid import DegreeGrid
 from transforms.pooling.pooler import PatchPooler
 from transforms.quantization import NODATA, dequantize, quantize
@@ -231,8 +233,12 @@ def test_the_index_has_a_row_for_each_year_and_stored_file_of_the_area(product, 
     assert index["west_deg"][1].as_py() == pytest.approx(west)
     assert index["north_deg"][0].as_py() == pytest.approx(north)
     corner = (west + 300 * STEP, north - 310 * STEP, west + 301 * STEP, north - 300 * STEP)
-    assert read_index(product, SourceSettings(root=smooth_store), YEARS, corner)["tile"].to_pylist() == ["r0001c0001"]
-    assert len(read_index(product, SourceSettings(root=smooth_store), YEARS, (0.0, 0.0, 1.0, 1.0))) == 0
+    assert read_index(product, SourceSettings(root=smooth_store), YEARS, area_of_boxes([corner]))[
+        "tile"
+    ].to_pylist() == ["r0001c0001"]
+    assert (
+        len(read_index(product, SourceSettings(root=smooth_store), YEARS, area_of_boxes([(0.0, 0.0, 1.0, 1.0)]))) == 0
+    )
 
 
 def test_a_shard_that_is_written_again_has_another_etag(product, store):
@@ -245,15 +251,25 @@ def test_a_shard_that_is_written_again_has_another_etag(product, store):
 
 
 def test_the_published_shards_are_read_by_their_metadata(product, tmp_path):
+    """A shard put together by hand: chunks, then an index of 16 x 16 (offset, bytes), then its CRC-32C."""
+    import google_crc32c
+
     grid = DegreeGrid(GRID.west, GRID.north, STEP, 4096, 4096)
-    array = create_store(tmp_path, grid, [2024], shard_px=4096, chunk_px=256)
-    array[0, :, 256:512, 512:768] = np.full((64, 256, 256), 9, np.int8)
+    create_store(tmp_path, grid, [2024], shard_px=4096, chunk_px=256)
+    codes = np.full((64, 256, 256), 9, np.int8)
+    chunk = pa.Codec("zstd").compress(codes.tobytes(), asbytes=True)
+    entries = np.full((16, 16, 2), 2**64 - 1, "<u8")
+    entries[1, 2] = (0, len(chunk))
+    checksum = int(google_crc32c.value(entries.tobytes())).to_bytes(4, "little")
+    shard = tmp_path / ARRAY / "c/0/0/0/0"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(chunk + entries.tobytes() + checksum)
     mosaic = open_mosaic(tmp_path, product)
     assert mosaic.shard_px == (4096, 4096)
     assert mosaic.array.chunks == (1, 64, 256, 256)
-    codes = mosaic.read(2024, slice(255, 257), slice(511, 513))
-    assert codes[:, 1, 1].tolist() == [9] * 64
-    assert (codes.reshape(64, -1)[:, :3] == NODATA).all()
+    found = mosaic.read(2024, slice(255, 257), slice(511, 513))
+    assert found[:, 1, 1].tolist() == [9] * 64
+    assert (found.reshape(64, -1)[:, :3] == NODATA).all()
 
 
 # -- years ------------------------------------------------------------------------------------------------------------
