@@ -232,13 +232,10 @@ def test_the_index_has_a_row_for_each_year_and_stored_file_of_the_area(product, 
     west, _, _, north = GRID.bbox(slice(0, 1), slice(0, 1))
     assert index["west_deg"][1].as_py() == pytest.approx(west)
     assert index["north_deg"][0].as_py() == pytest.approx(north)
-    corner = (west + 300 * STEP, north - 310 * STEP, west + 301 * STEP, north - 300 * STEP)
-    assert read_index(product, SourceSettings(root=smooth_store), YEARS, area_of_boxes([corner]))[
-        "tile"
-    ].to_pylist() == ["r0001c0001"]
-    assert (
-        len(read_index(product, SourceSettings(root=smooth_store), YEARS, area_of_boxes([(0.0, 0.0, 1.0, 1.0)]))) == 0
-    )
+    source = SourceSettings(root=smooth_store)
+    corner = area_of_boxes([(west + 300 * STEP, north - 310 * STEP, west + 301 * STEP, north - 300 * STEP)])
+    assert read_index(product, source, YEARS, corner)["tile"].to_pylist() == ["r0001c0001"]
+    assert len(read_index(product, source, YEARS, area_of_boxes([(0.0, 0.0, 1.0, 1.0)]))) == 0
 
 
 def test_a_shard_that_is_written_again_has_another_etag(product, store):
