@@ -31,6 +31,7 @@ _OPERATOR_TITLES = {
     "gem": "GeM",
     "vlad": "VLAD",
     "bow": "bag of words",
+    "area_to_point_kriging": "area-to-point kriging",
     "median_iqr": "median + IQR",
     "mean_std": "mean + std",
     "mean_max": "mean + max",

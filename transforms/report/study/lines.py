@@ -14,7 +14,7 @@ from transforms.report.svg import Drawing
 from transforms.report.wording import number
 
 _WIDTH, _HEIGHT = 780.0, 340.0
-_LEFT, _RIGHT = 56.0, 258.0
+_LEFT, _RIGHT = 56.0, 288.0
 _TOP, _BOTTOM = 22.0, 42.0
 _GAP = 34.0
 #: Least distance between the names at the right.
