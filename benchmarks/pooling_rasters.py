@@ -41,10 +41,12 @@ def simulate_block(rng: np.random.Generator) -> npt.NDArray[np.int8]:
     return codes
 
 
-def write_raster(path: Path, size: int, west_m: float, south_m: float, block: npt.NDArray[np.int8]) -> None:
+def write_raster(
+    path: Path, size: int, west_m: float, south_m: float, block: npt.NDArray[np.int8], *, epsg: int = EPSG
+) -> None:
     """Write a file whose blocks are all the same one, stored once: `size` px in seconds, and small on disk."""
     names = [f"A{band:02d}" for band in range(DIMS)]
-    layout = CogLayout(size, BLOCK_PX, 512, DIMS, NODATA, EPSG, west_m, south_m, PIXEL_M, names)
+    layout = CogLayout(size, BLOCK_PX, 512, DIMS, NODATA, epsg, west_m, south_m, PIXEL_M, names)
     with ThreadPoolExecutor(2) as pool, SparseCogWriter(path, layout, pool) as writer:
         writer.write_tile(0, 0, 0, block)
     _repeat_tiles(path, (size // BLOCK_PX) ** 2)
