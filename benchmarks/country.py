@@ -29,7 +29,7 @@ from assets.patches import ingest_patches
 from assets.pixels import ingest_pixels
 from assets.pooled import pool_shard
 from assets.release_index import observe_releases
-from benchmarks.country_world import TILES, YEAR, write_tree
+from benchmarks.country_world import TILES, YEAR, CountryTree, write_tree
 from transforms.shards import Shard
 from warehouse.catalog import open_catalog
 from warehouse.layout import PartitionKey
@@ -66,8 +66,8 @@ instance = "{root}-dagster"
 Measured = tuple[int, int]
 
 
-def write_settings(work: Path, name: str, tiles: tuple[str, ...], dims: int) -> Path:
-    """Write the tree and the settings of a run; give the settings file."""
+def write_settings(work: Path, name: str, tiles: tuple[str, ...], dims: int) -> tuple[Path, CountryTree]:
+    """Write the tree and the settings of a run; give the settings file and the tree."""
     tree = write_tree(work / f"{name}-tree", tiles, dims)
     path = work / f"{name}.toml"
     path.write_text(
@@ -80,7 +80,7 @@ def write_settings(work: Path, name: str, tiles: tuple[str, ...], dims: int) -> 
             root=work / f"{name}-warehouse",
         )
     )
-    return path
+    return path, tree
 
 
 def plan(warehouse: Warehouse) -> Iterator[Measured]:
@@ -182,12 +182,25 @@ def _cpu_seconds() -> float:
 
 
 def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Give the peak of resident memory; not `ru_maxrss`, which a child has from its parent."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
 
 
 def run_apart(config: Path, stage: str, n_shards: int) -> dict[str, Any]:
     """Run a stage in a process of its own; say how it goes on standard error."""
-    command = [sys.executable, __file__, "--config", str(config), "--stage", stage, "--tiles", str(n_shards)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        __file__,
+        "--config",
+        str(config),
+        "--stage",
+        stage,
+        "--tiles",
+        str(n_shards),
+    ]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
     print(f"{config.stem} {stage}: {json.dumps(found)}", file=sys.stderr, flush=True)
@@ -204,19 +217,20 @@ def say_measured(found: dict[str, dict[str, Any]]) -> None:
         print(f"{row['peak_mb_first']:>10,.0f} {row['peak_mb_all']:>12,.0f}")
 
 
-def extrapolate(found: dict[str, dict[str, Any]], true_width: dict[str, Any], n_tiles: int) -> dict[str, float]:
-    """Give hours at the true widths for the same rows, and what the network would take at an assumed rate."""
+def extrapolate(
+    found: dict[str, dict[str, Any]], true_width: dict[str, Any], tree: CountryTree, n_tiles: int
+) -> dict[str, float]:
+    """Give hours and bytes at the true width for the same rows, and what an assumed network would take."""
     rows = found["patches"]["rows"]
-    read = found["copies"]["rows"] * PATCH_BYTES + n_tiles * 10_980**2 * PIXEL_BYTES
+    raw = {"patches": tree.n_patch_rows * PATCH_BYTES, "pixels": n_tiles * 10_980**2 * PIXEL_BYTES}
+    network_s = sum(raw.values()) * 8 / (NETWORK_MBIT_S * 1e6)
     return {
-        "patches at 384 dimensions, hours": rows / (true_width["rows"] / true_width["seconds"]) / 3600,
-        "pixels kept of all shards, hours": found["pixels"]["seconds"] / found["pixels"]["parts"] * n_tiles / 3600,
-        "pooling, hours (measured)": found["pool"]["seconds"] / 3600,
-        f"network at {NETWORK_MBIT_S:g} Mbit/s, hours (assumed; raw bytes, not compressed)": read
-        * 8
-        / (NETWORK_MBIT_S * 1e6)
-        / 3600,
-        "stored patches at 384 dimensions, GB": rows * true_width["bytes"] / true_width["rows"] / 1e9,
+        "patches stored at 384 dimensions, hours": rows / (true_width["rows"] / true_width["seconds"]) / 3600,
+        "patches stored at 384 dimensions, GB": rows * true_width["bytes"] / true_width["rows"] / 1e9,
+        "sample of pixels, all shards, hours": found["pixels"]["seconds"] / found["pixels"]["parts"] * n_tiles / 3600,
+        "raw patches, GB": raw["patches"] / 1e9,
+        "raw pixels, GB": raw["pixels"] / 1e9,
+        f"all raw bytes at {NETWORK_MBIT_S:g} Mbit/s (assumed), hours": network_s / 3600,
     }
 
 
@@ -236,12 +250,12 @@ def main() -> None:
     if arguments.work is None:
         parser.error("--work is needed: a folder with 10 GB free")
     tiles = TILES[: arguments.tiles]
-    config = write_settings(arguments.work, "country", tiles, arguments.dims)
+    config, tree = write_settings(arguments.work, "country", tiles, arguments.dims)
     n_shards = {stage: len(tiles) for stage in ("plan", *BY_SHARD)} | {"pixels": arguments.pixel_shards}
     found = {stage: run_apart(config, stage, n) for stage, n in n_shards.items()}
     queries = run_apart(config, "queries", 0)
     around = tiles[len(tiles) // 2 :][:3]
-    narrow = write_settings(arguments.work, "true-width", around, TRUE_DIMS)
+    narrow, _ = write_settings(arguments.work, "true-width", around, TRUE_DIMS)
     for stage in ("plan", "places"):
         run_apart(narrow, stage, len(around))
     true_width = run_apart(narrow, "patches", len(around))
@@ -252,9 +266,8 @@ def main() -> None:
     say_measured({**found, "patches, 384": true_width})
     for name, row in queries["queries"].items():
         print(f"query {name:<12} {row['value']:>12,} {row['seconds']:>8.2f} s")
-    copies = {"rows": queries["queries"]["copies"]["value"]}
     print("\nExtrapolated or assumed")
-    for name, value in extrapolate({**found, "copies": copies}, true_width, len(tiles)).items():
+    for name, value in extrapolate(found, true_width, tree, len(tiles)).items():
         print(f"{name}: {value:.2f}")
 
 
