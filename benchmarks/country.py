@@ -189,18 +189,8 @@ def _peak_mb() -> float:
 
 def run_apart(config: Path, stage: str, n_shards: int) -> dict[str, Any]:
     """Run a stage in a process of its own; say how it goes on standard error."""
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        __file__,
-        "--config",
-        str(config),
-        "--stage",
-        stage,
-        "--tiles",
-        str(n_shards),
-    ]
+    options = ["--config", str(config), "--stage", stage, "--tiles", str(n_shards)]
+    command = [sys.executable, "-W", "ignore", __file__, *options]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
     print(f"{config.stem} {stage}: {json.dumps(found)}", file=sys.stderr, flush=True)
@@ -259,9 +249,8 @@ def main() -> None:
     for stage in ("plan", "places"):
         run_apart(narrow, stage, len(around))
     true_width = run_apart(narrow, "patches", len(around))
-    print(
-        f"machine: {os.cpu_count()} cores. Simulated tree, {len(tiles)} tiles, patches of {arguments.dims} dimensions."
-    )
+    print(f"{os.cpu_count()} cores. Simulated tree: {len(tiles)} tiles, {tree.n_patch_rows:,} patch rows of", end=" ")
+    print(f"{arguments.dims} dimensions, {tree.n_pixel_files} pixel files.")
     print("\nMeasured")
     say_measured({**found, "patches, 384": true_width})
     for name, row in queries["queries"].items():
