@@ -215,13 +215,14 @@ class _Reads:
             how: How = "enumerated" if files is None else "counted"
             count = self._tiles.n_tiles if files is None else files
             return ReadPlan(product.name, year, count, how, rows, size if files is not None else round(plain))
-        if product.layout == "aef_cog":
+        if product.layout in ("aef_cog", "aef_zarr"):
             assert product.pixel_m is not None  # the registry demands it of pixel products
             self._cells = self._cells or (
                 count_cells(self._request.area, FILE_PX * product.pixel_m),
                 count_cells(self._request.area, BLOCK_PX * product.pixel_m),
             )
-            n_files, n_blocks = self._cells
+            n_cells, n_blocks = self._cells
+            n_files = n_cells if product.layout == "aef_cog" else None  # a mosaic is one store
             rows = n_blocks * BLOCK_PX**2 if files != 0 else 0
             plain = rows * product.dims * product.bytes_per_value * PIXEL_SHARE
             how = "estimated" if files is None else "counted"
