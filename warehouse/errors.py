@@ -31,6 +31,54 @@ class SourceFormatError(IsthmusError):
         super().__init__(f"{path}: {what}: found {found}, expected {expected}. {fix}")
 
 
+class SourceUnavailableError(IsthmusError):
+    """A server gave no good answer to any try. Transient: a later run may succeed."""
+
+    def __init__(self, url: str, tries: int, seconds: float, cause: str) -> None:
+        super().__init__(
+            f"{url}: found no good answer in {tries} tries over {seconds:.0f} s (the last: {cause}), expected bytes "
+            "of it. The server or the network is down or overloaded: run again later, what is stored "
+            "stays. sources.*.tries, timeout_s and connections say how hard to try."
+        )
+
+
+class SourceRefusedError(IsthmusError):
+    """A server answers, but not with what was asked for. Permanent: the same request gets the same answer."""
+
+    def __init__(self, url: str, answer: str, fix: str) -> None:
+        super().__init__(f"{url}: found {answer}, expected the file. {fix}")
+
+
+class ListingRefusedError(IsthmusError):
+    """A server cannot say which files it has. Permanent."""
+
+    def __init__(self, url: str, answer: str) -> None:
+        super().__init__(
+            f"{url}: found no listing ({answer}), expected one as S3 gives it. Plain web servers have none: give the "
+            "s3:// or gs:// address of the same files, or set area.bbox where names follow from places (Earth Genome)."
+        )
+
+
+class SourceChangedError(IsthmusError):
+    """A file is not the version that was listed, or that its reading began with."""
+
+    def __init__(self, url: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"{url}: changed while it was read: found {found}, expected {expected}. Nothing of it was stored. Run "
+            "again: the index is read anew, and all rows then come from one version."
+        )
+
+
+class CacheError(IsthmusError):
+    """The block cache cannot be written."""
+
+    def __init__(self, root: str, problem: str) -> None:
+        super().__init__(
+            f"block cache {root}: found {problem}, expected a folder that can be written. Set cache.root to another "
+            "folder, or cache.max_gb = 0 to do without."
+        )
+
+
 class BandCountError(SourceFormatError):
     """A raster does not have the bands that its product declares."""
 

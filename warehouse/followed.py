@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.errors import StoredRecordError
-from warehouse.sections import SourceSettings
+from warehouse.source_settings import SourceSettings
 
 FOLLOWED_FILE = "followed.json"
 

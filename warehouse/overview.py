@@ -29,6 +29,7 @@ from transforms.utm import unproject
 from transforms.windows import PixelWindow
 from warehouse.products import Product
 from warehouse.sources import open_pixel_source
+from warehouse.sources.files import locate
 from warehouse.sources.overviews import read_overview
 from warehouse.sources.raster_source import RasterSource
 from warehouse.store import Warehouse
@@ -163,18 +164,18 @@ def write_preview(
     target = output or warehouse.root / f"overview_{product.name}_{year}.parquet"
     provenance = warehouse.product_provenance(product, warehouse.source_files(index), is_simulated=is_simulated)
     sample = _Sample(n_sample, product.dims)
-    paths = index["path"].to_pylist()
+    files = index.to_pylist()
     with open_partition(target, _preview_spec(product), provenance) as writer:
-        for number, path in enumerate(paths):
-            progress(number / (len(paths) + 1), f"overview {Path(path).name}")
-            window = read_overview(warehouse.source(product.name).root / path, product, FACTOR)
+        for number, row in enumerate(files):
+            progress(number / (len(files) + 1), f"overview {Path(row['path']).name}")
+            window = read_overview(locate(warehouse.source(product.name).root, row), product, FACTOR)
             cells, table = _list_cells(window, warehouse, product, year, is_simulated=is_simulated)
             writer.write(table)
             sample.add(cells)
-        progress(len(paths) / (len(paths) + 1), f"exact pooling of {len(sample.cells)} cells")
+        progress(len(files) / (len(files) + 1), f"exact pooling of {len(sample.cells)} cells")
         error = _measure(warehouse, product, index, year, sample.cells)
         writer.file.add_key_value_metadata({ERROR_KEY: json.dumps(asdict(error))})
-    return PreviewSummary(target, writer.rows, len(paths), product.name, year, is_simulated, error)
+    return PreviewSummary(target, writer.rows, len(files), product.name, year, is_simulated, error)
 
 
 def _preview_spec(product: Product) -> TableSpec:

@@ -25,6 +25,22 @@ RASTER_LAYOUTS: tuple[Layout, ...] = ("aef_cog", "aef_zarr", "pixel_geotiff")
 PATCH_LAYOUTS: tuple[Layout, ...] = ("eg_geoparquet", "patch_geoparquet")
 
 
+class PublishedSource(BaseModel):
+    """Where a producer publishes a product: the source of settings that name no root of their own.
+
+    Attributes:
+        root: URL of the published tree.
+        region: of its bucket.
+        endpoint: where its bucket is, if not at Amazon.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    root: str
+    region: str | None = None
+    endpoint: str | None = None
+
+
 class Product(BaseModel):
     """What a file must be to be read as this product.
 
@@ -48,6 +64,7 @@ class Product(BaseModel):
         bytes_per_value: bytes that one stored dimension costs.
         trained_on: data sets that the model saw in training, beside its inputs where they may serve as labels too. A
             label source of that name, or with that `dataset`, says so in its provenance.
+        published: where it is published; says nothing of what it is, so it is no part of a dump.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +91,7 @@ class Product(BaseModel):
     context_m: float = 0.0
     bytes_per_value: int = 4
     trained_on: tuple[str, ...] = ()
+    published: PublishedSource | None = Field(default=None, exclude=True)
     licence: str
     attribution: str
 
@@ -145,6 +163,22 @@ def load_registry(extra: Mapping[str, Mapping[str, Any]] | None = None) -> dict[
     entries = registered_entries()
     entries |= {name: {**entries.get(name, {}), **entry} for name, entry in (extra or {}).items()}
     return {name: Product(name=name, **entry) for name, entry in entries.items()}
+
+
+def fill_source(name: str, source: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a source without a root the one where its product is published, if there is one.
+
+    Args:
+        name: of the product.
+        source: `[sources.<name>]`, as it stands in the settings file.
+        entries: `[products]` of the file, unchecked.
+    """
+    own = entries.get(name)
+    merged = {**registered_entries().get(name, {}), **(own if isinstance(own, Mapping) else {})}
+    published = merged.get("published")
+    if "root" in source or not isinstance(published, Mapping):
+        return dict(source)
+    return {**published, **source}
 
 
 def registered_entries() -> dict[str, Mapping[str, Any]]:

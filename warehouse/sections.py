@@ -103,24 +103,6 @@ class AreaSettings(_Strict):
         return self
 
 
-class SourceSettings(_Strict):
-    """Where the files of one product are.
-
-    Attributes:
-        root: folder that holds the published tree or the files.
-        files: glob below `root` for products without a fixed layout.
-        index: index file for products that have one; None = the published name below `root`.
-        year: year of files that do not name one.
-        years: calendar years of this product; None = those of the settings.
-    """
-
-    root: Path
-    files: str = "*"
-    index: Path | None = None
-    year: int | None = None
-    years: tuple[int, ...] | None = None
-
-
 class KeepWindow(_Strict):
     """A named box in which every pixel is kept."""
 

@@ -24,7 +24,7 @@ from warehouse.automation_sections import AlertSettings, AutomationSettings
 from warehouse.errors import SettingsError
 from warehouse.followed import extend_sources, read_followed
 from warehouse.label_settings import LabelSettings
-from warehouse.products import PIXEL_LAYOUTS, Product, load_registry, registered_entries
+from warehouse.products import PIXEL_LAYOUTS, Product, fill_source, load_registry, registered_entries
 from warehouse.sections import (
     AdapterSettings,
     AreaSettings,
@@ -36,9 +36,10 @@ from warehouse.sections import (
     PathSettings,
     PoolSettings,
     SourceName,
-    SourceSettings,
     UpsampleSettings,
 )
+from warehouse.source_paths import RemotePath, SourcePath
+from warehouse.source_settings import CacheSettings, SourceSettings
 from warehouse.study_sections import StudySettings
 
 #: Key of a file that takes all but its own keys from another one.
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     automation: AutomationSettings = AutomationSettings()
     alerts: AlertSettings = AlertSettings()
+    cache: CacheSettings = CacheSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -81,6 +83,19 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file."""
         return env_settings, init_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _add_public_roots(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Give a source without a root the public one of its product."""
+        sources, entries = values.get("sources"), values.get("products") or {}
+        if not isinstance(sources, dict) or not isinstance(entries, dict):
+            return values
+        filled = {
+            name: fill_source(name, source, entries) if isinstance(source, dict) else source
+            for name, source in sources.items()
+        }
+        return {**values, "sources": filled}
 
     @model_validator(mode="after")
     def _check_references(self) -> Settings:
@@ -317,12 +332,18 @@ def _anchor(settings: Settings, folder: Path) -> Settings:
     """Make all paths absolute, relative to the settings file."""
 
     def absolute(path: Path | None) -> Path | None:
-        return None if path is None else Path(os.path.normpath(folder / path))
+        return None if path is None else Path(os.path.normpath(folder / path.expanduser()))
+
+    cache = settings.cache.model_copy(update={"root": absolute(settings.cache.root)})
+
+    def reach(path: SourcePath | None) -> SourcePath | None:
+        return path.through(cache.limits) if isinstance(path, RemotePath) else absolute(path)
 
     return settings.model_copy(
         update={
+            "cache": cache,
             "sources": {
-                name: source.model_copy(update={"root": absolute(source.root), "index": absolute(source.index)})
+                name: source.model_copy(update={"root": reach(source.root), "index": reach(source.index)})
                 for name, source in settings.sources.items()
             },
             "labels": {

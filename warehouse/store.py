@@ -39,8 +39,9 @@ from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
 from warehouse.products import Product, find_product
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
 from warehouse.schemas import build_specs
-from warehouse.sections import EvaluateSettings, SourceSettings
+from warehouse.sections import EvaluateSettings
 from warehouse.settings import Settings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.files import is_simulated_glob
 from warehouse.table_spec import TableSpec
 

@@ -24,7 +24,7 @@ from transforms.simulation.pixel_vectors import DIMS
 from transforms.simulation.spec import WorldSpec
 from transforms.utm import UtmBox, project
 from warehouse.products import Product, load_registry
-from warehouse.sections import SourceSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.aef_cog import AefCogSource
 from warehouse.sources.bounds import row_box
 from warehouse.sources.index import read_index

@@ -13,7 +13,7 @@ import pyarrow as pa
 from transforms.area import Area
 from warehouse.errors import SourceMissingError
 from warehouse.products import Layout, Product
-from warehouse.sources.index import read_index
+from warehouse.sources.index import list_years, read_index
 from warehouse.store import Warehouse
 
 #: Any year that an index could list, to say which it has.
@@ -55,9 +55,11 @@ def list_year_files(warehouse: Warehouse, product: Product, year: int, area: Are
     """
     source = warehouse.source(product.name)
     index = read_index(product, source, [year], area)
-    if len(index) or (area is not None and len(read_index(product, source, [year]))):
+    if len(index):
         return index
-    years = sorted(set(read_index(product, source, _ALL_YEARS)["year"].to_pylist()))
+    years = list_years(product, source, _ALL_YEARS)
+    if year in years:
+        return index
     raise SourceMissingError(
         f"raw_{product.name}__index[{year}]", "no file of this year", f"one of the years {years}",
         "Choose another --year, or add its files to the source root.",

@@ -21,7 +21,7 @@ from warehouse.dofa_encoding import EncodeRequest, EncodeSummary, encode_images
 from warehouse.errors import SourceContentError, SourceFormatError, SourceMissingError
 from warehouse.products import load_registry
 from warehouse.provenance import decode_footer
-from warehouse.sections import SourceSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.bigearthnet_bands import is_patch_folder, read_patch_bands
 from warehouse.sources.index import read_index
 from warehouse.sources.patch_geoparquet import read_patch_file

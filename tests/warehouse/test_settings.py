@@ -15,9 +15,9 @@ from warehouse.sections import (
     KeepSettings,
     KeepWindow,
     LimitSettings,
-    SourceSettings,
 )
 from warehouse.settings import Settings, load_settings
+from warehouse.source_settings import SourceSettings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 BASE = """

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms.area import Area
 from transforms.utm import UtmBox
 from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
-from warehouse.sections import Bbox, SourceSettings
+from warehouse.sections import Bbox
+from warehouse.source_paths import RemotePath, SourcePath
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.bounds import SIDES, box_columns, touches, utm_bounds
-from warehouse.sources.files import parquet_errors, stat_file
+from warehouse.sources.files import open_parquet, stat_file, stat_files
 from warehouse.sources.rasters import open_raster, read_header
 
 #: Published names, looked for in `annual/` and in the root itself.
@@ -66,7 +66,7 @@ def list_aef_files(
         SourceFormatError: the index is damaged, or a path or CRS in it cannot be understood.
     """
     index = _find_index(product, source)
-    with parquet_errors(index), pq.ParquetFile(index) as file:
+    with open_parquet(index) as file:
         names = file.schema_arrow.names
         is_stac = "assets" in names
         columns = _stac_columns(names) if is_stac else list(_TABLE_COLUMNS)
@@ -77,7 +77,7 @@ def list_aef_files(
                 f"Is this the index of another release ({index})? Set sources.{product.name}.index.",
             )  # fmt: skip
         table = file.read(columns=columns)
-    parse: Callable[[Row, Path, Path], Row] = _parse_stac_row if is_stac else _parse_table_row
+    parse: Callable[[Row, SourcePath, SourcePath], Row] = _parse_stac_row if is_stac else _parse_table_row
     wanted = table.filter(pc.is_in(_years_of(table), pa.array(sorted(years), pa.int64())))
     candidates = (wanted if area is None else _near(wanted, area.bbox, is_stac=is_stac)).to_pylist()
     degrees = [_stac_degrees(r) if is_stac else _table_degrees(r) for r in candidates]
@@ -113,7 +113,7 @@ def count_aef_files(product: Product, source: SourceSettings) -> dict[tuple[int,
         SourceFormatError: the index is damaged.
     """
     index = _find_index(product, source)
-    with parquet_errors(index), pq.ParquetFile(index) as file:
+    with open_parquet(index) as file:
         is_stac = "assets" in file.schema_arrow.names
         table = file.read(columns=["datetime", "assets"] if is_stac else ["year", "utm_zone"])
     zones = _zones_of_links(table["assets"]) if is_stac else table["utm_zone"]
@@ -128,13 +128,13 @@ def _zones_of_links(assets: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.struct_field(pc.extract_regex(links, r"annual/\d{4}/(?P<zone>\d{1,2}[NS])/"), "zone")
 
 
-def _find_index(product: Product, source: SourceSettings) -> Path:
-    places = [source.root / folder / name for name in INDEX_NAMES for folder in ("annual", "")]
+def _find_index(product: Product, source: SourceSettings) -> SourcePath:
+    places: list[SourcePath] = [source.root / folder / name for name in INDEX_NAMES for folder in ("annual", "")]
     if source.index is not None:
         places = [source.index]
-    for place in places:
-        if stat_file(place) is not None:
-            return place
+    for place, facts in zip(places, stat_files(places), strict=True):
+        if facts is not None:
+            return place.at(facts) if isinstance(place, RemotePath) else place
     raise SourceMissingError(
         f"index of {product.name}",
         f"none of {[str(place) for place in places]}",
@@ -183,7 +183,7 @@ def _degrees(row: Mapping[str, Any]) -> tuple[float, float, float, float]:
     return row["west_deg"], row["south_deg"], row["east_deg"], row["north_deg"]
 
 
-def _parse_table_row(row: Row, index: Path, _: Path) -> Row:
+def _parse_table_row(row: Row, index: SourcePath, _: SourcePath) -> Row:
     box = UtmBox(_parse_epsg(row["crs"], index), *(row[f"utm_{side}"] for side in SIDES))
     return {
         "year": row["year"],
@@ -193,7 +193,7 @@ def _parse_table_row(row: Row, index: Path, _: Path) -> Row:
     }
 
 
-def _parse_stac_row(row: Row, index: Path, root: Path) -> Row:
+def _parse_stac_row(row: Row, index: SourcePath, root: SourcePath) -> Row:
     epsg = _parse_epsg(row.get("proj:epsg", row.get("proj:code")), index)
     path = _path_below_root(((row["assets"] or {}).get("data") or {}).get("href"), index)
     box = _stac_box(row, epsg) or _header_box(root / path) or utm_bounds(_degrees(row), epsg)
@@ -218,7 +218,7 @@ def _stac_box(row: Mapping[str, Any], epsg: int) -> UtmBox | None:
     return None
 
 
-def _header_box(path: Path) -> UtmBox | None:
+def _header_box(path: SourcePath) -> UtmBox | None:
     """Give the bounds in the file itself; None where it is missing or damaged (reading it says so)."""
     try:
         with open_raster(path) as dataset:
@@ -227,7 +227,7 @@ def _header_box(path: Path) -> UtmBox | None:
         return None
 
 
-def _parse_epsg(value: object, index: Path) -> int:
+def _parse_epsg(value: object, index: SourcePath) -> int:
     match = _EPSG.match(str(value))
     if match is None:
         raise SourceFormatError(
@@ -240,7 +240,7 @@ def _parse_epsg(value: object, index: Path) -> int:
     return int(match[1])
 
 
-def _path_below_root(path: str | None, index: Path) -> str:
+def _path_below_root(path: str | None, index: SourcePath) -> str:
     match = _ANNUAL.search(path or "")
     if match is None:
         raise SourceFormatError(

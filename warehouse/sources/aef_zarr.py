@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ from transforms.degree_grid import take_nearest
 from transforms.utm import UtmBox
 from transforms.windows import PixelGrid, PixelWindow
 from warehouse.products import Product
-from warehouse.sections import SourceSettings
+from warehouse.source_paths import SourcePath
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.block_memory import BlockMemory
 from warehouse.sources.bounds import SIDES
 from warehouse.sources.files import list_files, stat_file
@@ -54,7 +55,7 @@ class AefZarrSource(RasterSource):
         index_rows: rows of `raw_{product}__index`; not needed, a mosaic finds its files itself.
     """
 
-    def __init__(self, product: Product, root: Path, index_rows: pa.Table) -> None:
+    def __init__(self, product: Product, root: SourcePath, index_rows: pa.Table) -> None:
         self.product = product
         self._mosaic = open_mosaic(root, product)
         self._memory = BlockMemory()
@@ -98,7 +99,7 @@ class AefZarrSource(RasterSource):
         window = window_of(header, box)
         return None if window is None else self._read(header, window, year)
 
-    def pitch(self, path: str | Path) -> tuple[float, float]:
+    def pitch(self, path: str | PurePath) -> tuple[float, float]:
         """Give width and height of a pixel of the windows, metres."""
         return self._pitch, self._pitch
 
@@ -180,7 +181,7 @@ def _shards_of_area(mosaic: Mosaic, area: Area) -> list[tuple[int, int]]:
     return sorted(place for place in places if area.touches(_shard_bbox(mosaic, *place)))
 
 
-def _list_stored(root: Path) -> list[tuple[int, int, int]]:
+def _list_stored(root: SourcePath) -> list[tuple[int, int, int]]:
     """List (time, row, column) of all stored files, by the last numbers of their paths."""
     keys = [[int(n) for n in _NUMBERS.findall(path)][-4:] for path in list_files(root / ARRAY, "**/*")]
     return [(key[0], key[2], key[3]) for key in keys if len(key) == 4]

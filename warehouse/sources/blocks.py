@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, groupby
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,10 @@ from warehouse.errors import (
     SourceMissingError,
 )
 from warehouse.products import Product
+from warehouse.source_paths import SourcePath
 from warehouse.sources.block_memory import BlockMemory
 from warehouse.sources.bounds import row_box
+from warehouse.sources.files import is_there, locate, pin
 from warehouse.sources.nodata import check_whole_pixels
 from warehouse.sources.raster_source import PlannedBlock, RasterSource
 from warehouse.sources.rasters import (
@@ -50,11 +52,11 @@ class BlockRasterSource(RasterSource):
 
     Args:
         product: registry entry.
-        root: folder that the index paths are relative to.
+        root: folder, or its URL, that the index paths are relative to.
         index_rows: rows of `raw_{product}__index`.
     """
 
-    def __init__(self, product: Product, root: Path, index_rows: pa.Table) -> None:
+    def __init__(self, product: Product, root: SourcePath, index_rows: pa.Table) -> None:
         self.product = product
         self.root = root
         self._rows: list[dict[str, Any]] = index_rows.to_pylist()
@@ -103,7 +105,7 @@ class BlockRasterSource(RasterSource):
                 for block in blocks:
                     yield self._read(dataset, header, block.window, self._memory.allocate)
 
-    def read_window(self, path: str | Path, box: UtmBox) -> PixelWindow:
+    def read_window(self, path: str | PurePath, box: UtmBox) -> PixelWindow:
         """Read the whole pixels of one file that touch a box, cut to the file.
 
         Args:
@@ -117,10 +119,7 @@ class BlockRasterSource(RasterSource):
             SourceMissingError: there is no such file.
             SourceFormatError: the file is not what the product declares, or the box lies outside it.
         """
-        full = self.root / path
-        row = next((row for row in self._rows if self.root / row["path"] == full), {})
-        if row:
-            self._find_file(row)
+        full, row = self._locate(path)
         with open_raster(full) as dataset:
             header = read_header(dataset, full)
             self._check_header(header, row)
@@ -143,9 +142,9 @@ class BlockRasterSource(RasterSource):
                 return self.read_window(row["path"], box)
         return None
 
-    def pitch(self, path: str | Path) -> tuple[float, float]:
+    def pitch(self, path: str | PurePath) -> tuple[float, float]:
         """Give width and height of a pixel of one file (a path as `read_window` takes), metres."""
-        full = self.root / path
+        full, _ = self._locate(path)
         with open_raster(full) as dataset:
             header = read_header(dataset, full)
         return abs(float(header.affine.a)), abs(float(header.affine.e))
@@ -178,9 +177,15 @@ class BlockRasterSource(RasterSource):
                 rows.append(row)
         return sorted(rows, key=lambda row: row["path"])
 
-    def _find_file(self, row: Mapping[str, Any]) -> Path:
-        path = self.root / row["path"]
-        if not path.is_file():
+    def _locate(self, path: str | PurePath) -> tuple[SourcePath, Mapping[str, Any]]:
+        """Give a file and its index row, {} where it has none."""
+        full = self.root / path
+        row = next((row for row in self._rows if self.root / row["path"] == full), {})
+        return (self._find_file(row) if row else pin(full)), row
+
+    def _find_file(self, row: Mapping[str, Any]) -> SourcePath:
+        path = locate(self.root, row)
+        if not is_there(path):
             raise SourceMissingError(
                 f"raw_{self.product.name}__index[{row['year']}], row '{row['path']}'",
                 f"no file {path}",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +27,8 @@ from transforms.utm import mgrs_squares
 from warehouse.errors import MissingColumnsError, SourceContentError, SourceFormatError
 from warehouse.products import Product
 from warehouse.sections import Bbox
-from warehouse.sources.files import parquet_errors
+from warehouse.source_paths import SourcePath
+from warehouse.sources.files import open_parquet
 from warehouse.sources.geometries import Geometries, find_geometry_column, read_geometries
 from warehouse.sources.vectors import FloatMatrix, stack_list_column
 
@@ -58,7 +58,7 @@ class EgFile:
         vectors: float32 (n, dims), not unit length.
     """
 
-    path: Path
+    path: SourcePath
     tile: str
     epsg: int
     patch_id: Ids
@@ -101,7 +101,7 @@ class EgPatches:
         return len(self.patch_id)
 
 
-def read_patches(path: Path, product: Product, *, area: Bbox | None = None) -> EgFile:
+def read_patches(path: SourcePath, product: Product, *, area: Bbox | None = None) -> EgFile:
     """Read one file, 2024 form (int64 ids, lists) or 2023 form (string ids, fixed-size lists).
 
     Args:
@@ -121,7 +121,7 @@ def read_patches(path: Path, product: Product, *, area: Bbox | None = None) -> E
             m or more, or patches off the lattice.
     """
     tile = _parse_tile(path)
-    with parquet_errors(path), pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         geometry = _check_columns(file.schema_arrow, path, product)
         groups = [_read_group_ids(file, number, path, area) for number in range(file.num_row_groups)]
         ids = np.concatenate([np.empty(0, np.uint64), *(ids[inside] for ids, inside in groups)])
@@ -152,7 +152,7 @@ def read_patches(path: Path, product: Product, *, area: Bbox | None = None) -> E
     return EgFile(path, tile, sentinel2_tile_epsg(tile), encode(places.lon, places.lat), ids, places, vectors)
 
 
-def parse_ids(column: pa.ChunkedArray, path: Path) -> Ids:
+def parse_ids(column: pa.ChunkedArray, path: SourcePath) -> Ids:
     """Turn an id column into 55-bit keys.
 
     Args:
@@ -240,7 +240,7 @@ def _gather(
     return vectors, distance
 
 
-def _check_columns(schema: pa.Schema, path: Path, product: Product) -> str:
+def _check_columns(schema: pa.Schema, path: SourcePath, product: Product) -> str:
     """Give the name of the geometry column after checking that ids and vectors are there."""
     missing = [name for name in (_ID_COLUMN, product.vector_column) if name not in schema.names]
     if missing:
@@ -251,7 +251,7 @@ def _check_columns(schema: pa.Schema, path: Path, product: Product) -> str:
 
 
 def _read_group_ids(
-    file: pq.ParquetFile, number: int, path: Path, area: Bbox | None
+    file: pq.ParquetFile, number: int, path: SourcePath, area: Bbox | None
 ) -> tuple[Ids, npt.NDArray[np.bool_]]:
     """Read the ids of a row group, and which of them lie in the area."""
     ids = parse_ids(file.read_row_group(number, columns=[_ID_COLUMN])[_ID_COLUMN], path)
@@ -281,7 +281,7 @@ def _find_misplaced(ids: Ids, points: Geometries) -> list[str]:
     ]
 
 
-def _recover(ids: Ids, path: Path) -> LatticePlaces:
+def _recover(ids: Ids, path: SourcePath) -> LatticePlaces:
     lon, lat = decode(ids)
     try:
         return recover(lon, lat)
@@ -289,7 +289,7 @@ def _recover(ids: Ids, path: Path) -> LatticePlaces:
         raise SourceContentError(str(path), [str(error)], "Otherwise download it again.") from error
 
 
-def _parse_tile(path: Path) -> str:
+def _parse_tile(path: SourcePath) -> str:
     match = _TILE.match(path.name)
     if match is None:
         raise SourceFormatError(
@@ -302,7 +302,7 @@ def _parse_tile(path: Path) -> str:
     return match[1]
 
 
-def _parse_text_id(text: str, path: Path) -> int:
+def _parse_text_id(text: str, path: SourcePath) -> int:
     if len(text) == _GEOHASH_LENGTH and all(letter in _GEOHASH_ALPHABET for letter in text):
         value = 0
         for letter in text:
@@ -313,7 +313,7 @@ def _parse_text_id(text: str, path: Path) -> int:
     raise _bad_ids(path, repr(text))
 
 
-def _bad_ids(path: Path, found: str) -> SourceContentError:
+def _bad_ids(path: SourcePath, found: str) -> SourceContentError:
     return SourceContentError(
         str(path),
         [f"ids: found {found}, expected 55-bit geohash numbers or {_GEOHASH_LENGTH}-letter geohashes"],

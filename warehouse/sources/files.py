@@ -1,70 +1,146 @@
-"""Files of a source root: the one place where source clients touch the file system.
+"""Files of a source root: the one place where source clients touch the file system or an object store.
 
-Belongs here: listing, sizes, the mark of simulated data, opening Parquet with errors that help. Does not:
-rasters (`rasters.py`), what a file means (the client of its format).
+Belongs here: listing, sizes, versions, the mark of simulated data, opening Parquet with errors that help. Does not:
+rasters (`rasters.py`), requests (`object_client.py`), what a file means (the client of its format).
 """
 
 from __future__ import annotations
 
+import asyncio
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import SourceFormatError, SourceMissingError
+from warehouse.errors import SourceFormatError, SourceMissingError, SourceRefusedError
 from warehouse.provenance import decode_footer
+from warehouse.source_paths import FileFacts, RemotePath, SourcePath
+from warehouse.sources import fetch_loop
+from warehouse.sources.object_client import open_client
+from warehouse.sources.remote_file import RemoteFile
+from warehouse.sources.url_globs import list_matches
 
 #: A file of this name in a source root, or in a folder above it, says that the data are simulated.
 SIMULATED_MARK = "SIMULATED.json"
 _MARK_LEVELS = 6
 
 
-@dataclass(frozen=True)
-class FileFacts:
-    """What identifies a version of a file.
+def stat_files(paths: Sequence[SourcePath]) -> list[FileFacts | None]:
+    """Give size and ETag of files as they are now, None where there is none; remote ones are asked for together.
 
-    Attributes:
-        size_bytes: length.
-        etag: changes whenever the file is written; for local files `{size:x}-{mtime_ns:x}`.
+    Raises:
+        SourceRefusedError, SourceUnavailableError: a server does not say.
     """
+    remote = [path for path in paths if isinstance(path, RemotePath)]
+    found = dict(zip(remote, fetch_loop.wait(_head_all(remote)), strict=True)) if remote else {}
+    return [found[path] if isinstance(path, RemotePath) else _stat_local(path) for path in paths]
 
-    size_bytes: int
-    etag: str
+
+def stat_file(path: SourcePath) -> FileFacts | None:
+    """Give size and ETag of one file; see `stat_files`."""
+    return stat_files([path])[0]
 
 
-def stat_file(path: Path) -> FileFacts | None:
-    """Give size and ETag of a file, None where there is none."""
+def _stat_local(path: Path) -> FileFacts | None:
     if not path.is_file():
         return None
     stat = path.stat()
     return FileFacts(stat.st_size, f"{stat.st_size:x}-{stat.st_mtime_ns:x}")
 
 
-def list_files(root: Path, pattern: str) -> list[str]:
+async def _head_all(paths: Sequence[RemotePath]) -> list[FileFacts | None]:
+    return list(await asyncio.gather(*(open_client(path).head(path.key) for path in paths)))
+
+
+def pin(path: SourcePath) -> SourcePath:
+    """Bind a remote path to the version that is there now; give others as they are.
+
+    Raises:
+        SourceMissingError: there is no such remote file.
+    """
+    return pin_remote(path) if isinstance(path, RemotePath) else path
+
+
+def pin_remote(path: RemotePath) -> RemotePath:
+    """Bind a remote path to the version that is there now, unless it is bound to one; see `pin`."""
+    if path.version is not None:
+        return path
+    facts = stat_file(path)
+    if facts is None:
+        raise SourceMissingError(str(path), "404 Not Found", "a file", "Correct the source root.")
+    return path.at(facts)
+
+
+def locate(root: SourcePath, row: Mapping[str, Any]) -> SourcePath:
+    """Give the file of an index row; a remote one is bound to the version that the index saw.
+
+    Args:
+        root: source root.
+        row: `path`, `size_bytes` and `etag` of the index; the latter are None for a file that was missing.
+    """
+    path = root / row["path"]
+    if isinstance(path, RemotePath) and row.get("etag") is not None:
+        return path.at(FileFacts(row["size_bytes"], row["etag"]))
+    return path
+
+
+def is_there(path: SourcePath) -> bool:
+    """Tell whether there is a file; one that is bound to a version was there."""
+    if isinstance(path, RemotePath):
+        return path.version is not None or stat_file(path) is not None
+    return path.is_file()
+
+
+def size_of(path: SourcePath) -> int:
+    """Give the length of a file that is there."""
+    if isinstance(path, RemotePath) and path.version is not None:
+        return path.version.size_bytes
+    facts = stat_file(path)
+    return facts.size_bytes if facts else 0
+
+
+def list_files(root: SourcePath, pattern: str) -> list[str]:
     """List files below `root` by glob, as sorted POSIX paths relative to it; hidden files are left out.
 
     Raises:
         SourceMissingError: `root` is not a folder.
+        ListingRefusedError: `root` is on a server that has no listing.
     """
-    if not root.is_dir():
+    if isinstance(root, RemotePath):
+        names = list_matches(root, pattern)
+    elif root.is_dir():
+        names = [path.relative_to(root).as_posix() for path in root.glob(pattern) if path.is_file()]
+    else:
         raise SourceMissingError(
             f"source root {root}",
             "no such folder",
             "the folder with the product's files",
             "Set sources.*.root.",
         )
-    names = (path.relative_to(root).as_posix() for path in root.glob(pattern) if path.is_file())
     return sorted(n for n in names if not n.rpartition("/")[2].startswith(".") and not n.endswith(SIMULATED_MARK))
 
 
-def is_simulated_root(root: Path) -> bool:
+def is_simulated_root(root: SourcePath) -> bool:
     """Tell whether a root, or one of the six folders above it, carries the mark of simulated data."""
+    if isinstance(root, RemotePath):
+        places = [place / SIMULATED_MARK for place in [root, *root.parents][: _MARK_LEVELS + 1]]
+        return fetch_loop.wait(_is_any_there(places))
     folder = root.resolve()
     return any((place / SIMULATED_MARK).is_file() for place in [folder, *folder.parents][: _MARK_LEVELS + 1])
+
+
+async def _is_any_there(paths: Sequence[RemotePath]) -> bool:
+    async def is_marked(path: RemotePath) -> bool:
+        try:
+            return await open_client(path).head(path.key) is not None
+        except SourceRefusedError:  # buckets that may not be listed say so of what is not there
+            return False
+
+    return any(await asyncio.gather(*(is_marked(path) for path in paths)))
 
 
 def is_simulated_glob(pattern: Path) -> bool:
@@ -73,18 +149,45 @@ def is_simulated_glob(pattern: Path) -> bool:
     return any(is_simulated_root(path if path.is_dir() else path.parent) for path in found)
 
 
-def is_simulated_parquet(path: Path) -> bool:
+def is_simulated_parquet(path: SourcePath) -> bool:
     """Tell whether Isthmus wrote a Parquet file from simulated data: its footer says so wherever the file goes.
 
     Raises:
-        SourceMissingError, SourceFormatError: see `parquet_errors`.
+        SourceMissingError, SourceFormatError: see `open_parquet`.
     """
-    with parquet_errors(path):
-        return bool(decode_footer(pq.read_schema(path).metadata).get("is_simulated", False))
+    with open_parquet(path) as file:
+        return bool(decode_footer(file.schema_arrow.metadata).get("is_simulated", False))
 
 
 @contextmanager
-def parquet_errors(path: Path) -> Iterator[None]:
+def open_parquet(path: SourcePath) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; what a remote one has in its row groups is read in long ranges.
+
+    Raises:
+        SourceMissingError: there is no such file.
+        SourceFormatError: it is not Parquet, or is damaged.
+        SourceChangedError, SourceRefusedError, SourceUnavailableError: a server does not give its bytes.
+    """
+    with parquet_errors(path):
+        if isinstance(path, RemotePath):
+            with pq.ParquetFile(open_input(path), pre_buffer=True) as file:
+                yield file
+        else:
+            with pq.ParquetFile(path) as file:
+                yield file
+
+
+def open_input(path: SourcePath) -> Any:
+    """Give what Arrow reads: a local path, or an open remote file.
+
+    Raises:
+        SourceMissingError: there is no such remote file.
+    """
+    return RemoteFile(pin_remote(path)) if isinstance(path, RemotePath) else path
+
+
+@contextmanager
+def parquet_errors(path: SourcePath) -> Iterator[None]:
     """Turn what Arrow raises on a missing or damaged file into source errors.
 
     Raises:
@@ -98,12 +201,12 @@ def parquet_errors(path: Path) -> Iterator[None]:
             str(path), "no such file", "a Parquet file", "Download it, or correct the source root."
         ) from error
     except (pa.ArrowException, OSError) as error:
-        size = stat_file(path)
-        found = f"{size.size_bytes} bytes that Arrow refuses ({error})" if size else str(error)
+        size = size_of(path)
+        found = f"{size} bytes that Arrow refuses ({error})" if size else str(error)
         raise SourceFormatError(str(path), "Parquet", found, "a readable Parquet file", "Download it again.") from error
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(path: SourcePath, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a whole Parquet file, with its schema metadata.
 
     Args:
@@ -111,8 +214,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         columns: which columns; None = all.
 
     Raises:
-        SourceMissingError: there is no such file.
-        SourceFormatError: it is not Parquet, or is damaged.
+        SourceMissingError, SourceFormatError: see `open_parquet`.
     """
-    with parquet_errors(path), pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         return file.read(columns=list(columns) if columns is not None else None)

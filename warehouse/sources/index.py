@@ -3,16 +3,16 @@
 Belongs here: `read_index` and the listing of products without an index file of their own. Does not: the two
 published forms of the AlphaEarth index (`aef_index.py`).
 
-`path` is always relative to the source root, so an index outlives a move of the root. A bad or missing file
+`path` is always relative to the source root, so an index outlives a move of the root. `size_bytes` and `etag` are
+those of this listing; remote files are read by that version only. A bad or missing file
 never spoils the index: it keeps its row (`size_bytes` and `etag` NULL where it is missing), and reading it
 raises.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -22,20 +22,20 @@ import shapely
 from transforms.area import Area
 from transforms.errors import IsthmusError
 from transforms.sentinel2 import sentinel2_tile_box
-from warehouse.errors import SourceMissingError
+from warehouse.errors import SourceMissingError, SourceUnavailableError
 from warehouse.products import Layout, Product
 from warehouse.schemas import build_specs
-from warehouse.sections import SourceSettings
+from warehouse.source_paths import SourcePath
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.aef_index import list_aef_files
 from warehouse.sources.aef_zarr import list_mosaic_shards
 from warehouse.sources.bounds import box_columns, span_columns, touches
-from warehouse.sources.files import is_simulated_parquet, is_simulated_root, list_files, stat_file
+from warehouse.sources.eg_names import list_all_names, list_eg_names, parse_eg_name
+from warehouse.sources.files import is_simulated_parquet, is_simulated_root, list_files, stat_files
 from warehouse.sources.patch_geoparquet import read_footprints
 from warehouse.sources.pixel_table import read_table_places
 from warehouse.sources.rasters import open_raster, read_header
 
-#: `{MGRS}_{start}_{stop}.parquet`; `stop` is exclusive.
-EG_NAME = re.compile(r"^(?P<mgrs>\d{2}[A-Z]{3})_(?P<start>\d{4}-\d{2}-\d{2})_(?P<stop>\d{4}-\d{2}-\d{2})\.parquet$")
 Row = dict[str, Any]
 
 
@@ -60,8 +60,7 @@ def read_index(product: Product, source: SourceSettings, years: Sequence[int], a
     rows = _LISTERS[product.layout](product, source, frozenset(years), area)
     kept = [row for row in rows if area is None or touches(row, area)]
     is_simulated = is_simulated_root(source.root)
-    for row in kept:
-        facts = stat_file(source.root / row["path"])
+    for row, facts in zip(kept, stat_files([source.root / row["path"] for row in kept]), strict=True):
         row["size_bytes"] = facts.size_bytes if facts else None
         row["etag"] = facts.etag if facts else None
         row["product"] = product.name
@@ -70,18 +69,17 @@ def read_index(product: Product, source: SourceSettings, years: Sequence[int], a
     return pa.Table.from_pylist(kept, schema=_schema(product))
 
 
-def parse_eg_name(name: str) -> tuple[str, int] | None:
-    """Give (tile, year) of an Earth Genome file name; None for other names and spans that are no year."""
-    match = EG_NAME.match(name)
-    if match is None:
-        return None
-    year = int(match["start"][:4])
-    is_year = match["start"] == f"{year:04d}-01-01" and match["stop"] == f"{year + 1:04d}-01-01"
-    return (match["mgrs"], year) if is_year else None
+def list_years(product: Product, source: SourceSettings, years: Collection[int]) -> list[int]:
+    """Say for which of some years a product has files anywhere; no file is opened or asked for.
+
+    Raises:
+        SourceMissingError, SourceFormatError, MissingColumnsError: see `read_index`.
+    """
+    return sorted({row["year"] for row in _LISTERS[product.layout](product, source, frozenset(years), None)})
 
 
-def _list_eg(product: Product, source: SourceSettings, years: frozenset[int], _: Area | None) -> list[Row]:
-    names = list_files(source.root, "*/*.parquet")
+def _list_eg(product: Product, source: SourceSettings, years: frozenset[int], area: Area | None) -> list[Row]:
+    names = list_eg_names(source.root, years, area)
     rows = []
     for path in names:
         folder, name = path.split("/")
@@ -91,6 +89,7 @@ def _list_eg(product: Product, source: SourceSettings, years: frozenset[int], _:
             bounds = _try_bounds(_tile_bounds, source.root / path, product)
             rows.append({"year": year, "tile": tile, "path": path, **bounds})
     if not rows:
+        names = list_all_names(source.root)
         raise SourceMissingError(
             f"raw_{product.name}__index[{', '.join(map(str, sorted(years)))}]",
             f"{len(names)} Parquet files in the folders of {source.root}, none named for these years"
@@ -158,31 +157,33 @@ def list_unreadable(product: Product, source: SourceSettings, index: pa.Table) -
     return messages
 
 
-def _is_written_from_simulated(product: Product, path: Path, row: Row) -> bool:
+def _is_written_from_simulated(product: Product, path: SourcePath, row: Row) -> bool:
     """Ask the footer of a readable patch file; other layouts are never written by Isthmus outside a simulated world."""
     return product.layout == "patch_geoparquet" and row.get("west_deg") is not None and is_simulated_parquet(path)
 
 
 def _try_bounds(
-    read_bounds: Callable[[Path, Product], Mapping[str, Any]], path: Path, product: Product
+    read_bounds: Callable[[SourcePath, Product], Mapping[str, Any]], path: SourcePath, product: Product
 ) -> Mapping[str, Any]:
     """Give the bounds of a file; none where it is bad: its row stays, and reading it says what is wrong."""
     try:
         return read_bounds(path, product)
+    except SourceUnavailableError:
+        raise  # says nothing of the file
     except IsthmusError:
         return {}
 
 
-def _tile_bounds(path: Path, _: Product) -> Mapping[str, Any]:
+def _tile_bounds(path: SourcePath, _: Product) -> Mapping[str, Any]:
     return box_columns(sentinel2_tile_box(path.name[:5]))
 
 
-def _raster_bounds(path: Path, _: Product) -> Mapping[str, Any]:
+def _raster_bounds(path: SourcePath, _: Product) -> Mapping[str, Any]:
     with open_raster(path) as dataset:
         return box_columns(read_header(dataset, path).box)
 
 
-def _table_bounds(path: Path, _: Product) -> Mapping[str, Any]:
+def _table_bounds(path: SourcePath, _: Product) -> Mapping[str, Any]:
     places = read_table_places(path)
     if not len(places.lon):
         return {}
@@ -191,7 +192,7 @@ def _table_bounds(path: Path, _: Product) -> Mapping[str, Any]:
     return span_columns(degrees, (x.min(), y.min(), x.max(), y.max()), places.epsg)
 
 
-def _footprint_bounds(path: Path, product: Product) -> Mapping[str, Any]:
+def _footprint_bounds(path: SourcePath, product: Product) -> Mapping[str, Any]:
     prints = read_footprints(path, product)
     if not len(prints):
         return {}
@@ -206,7 +207,7 @@ def _schema(product: Product) -> pa.Schema:
     return specs[f"raw_{product.name}__index"].schema
 
 
-_BOUNDS: Mapping[Layout, Callable[[Path, Product], Mapping[str, Any]]] = {
+_BOUNDS: Mapping[Layout, Callable[[SourcePath, Product], Mapping[str, Any]]] = {
     "pixel_geotiff": _raster_bounds,
     "pixel_table": _table_bounds,
     "patch_geoparquet": _footprint_bounds,

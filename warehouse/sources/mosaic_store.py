@@ -21,6 +21,7 @@ import numpy.typing as npt
 from transforms.degree_grid import DegreeGrid
 from warehouse.errors import BandCountError, MissingPackageError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
+from warehouse.source_paths import RemotePath, SourcePath
 
 #: Array and coordinate of the published group.
 ARRAY = "embeddings"
@@ -117,7 +118,7 @@ def missing_year_error(mosaic: Mosaic, years: Sequence[int]) -> SourceMissingErr
     )  # fmt: skip
 
 
-def open_mosaic(root: Path, product: Product) -> Mosaic:
+def open_mosaic(root: SourcePath, product: Product) -> Mosaic:
     """Open a mosaic and check that it is what its product declares; reads metadata only.
 
     Args:
@@ -129,10 +130,15 @@ def open_mosaic(root: Path, product: Product) -> Mosaic:
 
     Raises:
         MissingPackageError: `zarr` is not installed.
-        SourceMissingError: there is no group, or no array or coordinate in it.
+        SourceMissingError: there is no group, or no array or coordinate in it; or the root is a URL.
         SourceFormatError: type, fill value, axes, CRS, pixel size or years are not as declared; all are listed.
         BandCountError: the store does not have one band per dimension.
     """
+    if isinstance(root, RemotePath):
+        raise SourceMissingError(
+            f"mosaic {root}", "a URL", "a folder: mosaics are not read from servers yet",
+            "Copy zarr.json, time/ and the shards of your area into a folder of the same names.",
+        )  # fmt: skip
     group = _open_group(root)
     array, time = _member(group, ARRAY, root), _member(group, TIME, root)
     if array.ndim != len(_AXES):

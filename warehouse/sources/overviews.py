@@ -6,24 +6,19 @@ Belongs here: reading one level, north-up, and saying how to add it where it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-import rasterio
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from transforms.windows import PixelWindow
 from warehouse.errors import SourceFormatError
 from warehouse.products import Product
+from warehouse.source_paths import SourcePath
 from warehouse.sources.blocks import check_band_count
-from warehouse.sources.rasters import GDAL_OPTIONS, open_raster, read_header, read_north_up
+from warehouse.sources.files import pin
+from warehouse.sources.rasters import open_raster, read_header, read_north_up
 
 
-def read_overview(path: Path, product: Product, factor: int) -> PixelWindow:
+def read_overview(path: SourcePath, product: Product, factor: int) -> PixelWindow:
     """Read a whole overview level of one raster.
 
     Args:
@@ -38,6 +33,7 @@ def read_overview(path: Path, product: Product, factor: int) -> PixelWindow:
         SourceMissingError: there is no such file.
         SourceFormatError: the file has no such overview, or is damaged or another product's.
     """
+    path = pin(path)  # both times the same version
     with open_raster(path) as dataset:
         levels = list(dataset.overviews(1))
         if factor not in levels:
@@ -46,7 +42,7 @@ def read_overview(path: Path, product: Product, factor: int) -> PixelWindow:
                 str(path), f"overview of {factor} x {factor} pixels", f"levels {levels}", f"levels up to {factor}",
                 f"Add them: gdaladdo -r average {path.name} {steps} (averages codes: near enough for a preview).",
             )  # fmt: skip
-    with _open_level(path, levels.index(factor)) as dataset:
+    with open_raster(path, OVERVIEW_LEVEL=levels.index(factor)) as dataset:
         header = read_header(dataset, path)
         check_band_count(header, product)
         if header.dtypes != ("int8",):
@@ -56,18 +52,3 @@ def read_overview(path: Path, product: Product, factor: int) -> PixelWindow:
         values, affine = read_north_up(dataset, header, Window(0, 0, header.width, header.height))
     nodata = np.int8(product.nodata if product.nodata is not None else -128)
     return PixelWindow(values, (values != nodata).all(axis=0), affine, header.epsg, str(path))
-
-
-@contextmanager
-def _open_level(path: Path, level: int) -> Iterator[Any]:
-    try:
-        with rasterio.Env(**GDAL_OPTIONS):
-            dataset = rasterio.open(path, OVERVIEW_LEVEL=level)
-    except RasterioError as error:
-        raise SourceFormatError(
-            str(path), f"overview {level}", f"one that GDAL refuses ({error})", "a readable one", "Download it again."
-        ) from error
-    try:
-        yield dataset
-    finally:
-        dataset.close()

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 
 from transforms.utm import boxes_to_polygons, footprint_boxes, project, transformer, unproject, utm_epsg
 from warehouse.errors import MissingColumnsError, SourceContentError
 from warehouse.products import Product
-from warehouse.sources.files import parquet_errors, read_parquet
+from warehouse.source_paths import SourcePath
+from warehouse.sources.files import open_parquet, read_parquet
 from warehouse.sources.geometries import Geometries, find_geometry_column, read_geometries
 from warehouse.sources.vectors import FloatMatrix, stack_list_column
 
@@ -66,7 +65,7 @@ class PatchFile:
         extra: all other columns, in the order of the file.
     """
 
-    path: Path
+    path: SourcePath
     source_id: npt.NDArray[np.str_]
     vectors: FloatMatrix
     footprints: Footprints
@@ -76,7 +75,7 @@ class PatchFile:
         return len(self.source_id)
 
 
-def read_patch_file(path: Path, product: Product) -> PatchFile:
+def read_patch_file(path: SourcePath, product: Product) -> PatchFile:
     """Read one file.
 
     Args:
@@ -106,20 +105,20 @@ def read_patch_file(path: Path, product: Product) -> PatchFile:
     return PatchFile(path, source_id, vectors, footprints, extra.replace_schema_metadata(None))
 
 
-def read_footprints(path: Path, product: Product) -> Footprints:
+def read_footprints(path: SourcePath, product: Product) -> Footprints:
     """Read only where the patches of a file are, for its bounds.
 
     Raises:
         SourceMissingError, SourceFormatError, MissingColumnsError, SourceContentError: see `read_patch_file`.
     """
-    with parquet_errors(path):
-        schema = pq.read_schema(path)
+    with open_parquet(path) as file:
+        schema = file.schema_arrow
     geometry = _check_columns(schema, path, product)
     columns = [geometry, *([_EPSG_COLUMN] if _EPSG_COLUMN in schema.names else [])]
     return _build_footprints(read_parquet(path, columns), geometry, path, product)
 
 
-def _check_columns(schema: pa.Schema, path: Path, product: Product) -> str:
+def _check_columns(schema: pa.Schema, path: SourcePath, product: Product) -> str:
     """Give the name of the geometry column after checking that the declared columns are there."""
     declared = [product.vector_column, *([product.id_column] if product.id_column else [])]
     missing = [name for name in declared if name not in schema.names]
@@ -130,7 +129,7 @@ def _check_columns(schema: pa.Schema, path: Path, product: Product) -> str:
     return find_geometry_column(schema, str(path), product.geometry_column)
 
 
-def _build_footprints(table: pa.Table, geometry: str, path: Path, product: Product) -> Footprints:
+def _build_footprints(table: pa.Table, geometry: str, path: SourcePath, product: Product) -> Footprints:
     shapes = read_geometries(table, geometry, str(path))
     kinds = shapely.get_type_id(shapes)
     is_point = kinds == _POINT

@@ -7,7 +7,6 @@ formats themselves (`eg_geoparquet.py`, `patch_geoparquet.py`), ownership.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +18,10 @@ from transforms.patch_rows import UniquePatches
 from transforms.places import PatchPlaces, TileCover
 from transforms.sentinel2 import sentinel2_tile_box
 from warehouse.products import Product
-from warehouse.sections import SourceSettings
+from warehouse.source_paths import SourcePath
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.eg_geoparquet import read_patches, resolve_duplicates
+from warehouse.sources.files import locate
 from warehouse.sources.patch_geoparquet import PatchFile, read_patch_file
 
 
@@ -96,6 +97,7 @@ def _join(files: Sequence[PatchFile], name: str) -> np.ndarray:
     return np.concatenate([np.empty(0, kind), *(getattr(file.footprints, name) for file in files)])
 
 
-def file_paths(source: SourceSettings, index: pa.Table) -> list[Path]:
+def file_paths(source: SourceSettings, index: pa.Table) -> list[SourcePath]:
     """Give the files of an index, sorted, each once."""
-    return [source.root / path for path in sorted(set(index["path"].to_pylist()))]
+    rows = {row["path"]: row for row in index.select(["path", "size_bytes", "etag"]).to_pylist()}
+    return [locate(source.root, rows[path]) for path in sorted(rows)]

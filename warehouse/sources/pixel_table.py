@@ -7,17 +7,16 @@ Belongs here: CSV and Parquet with one column per dimension or one list column. 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
-import pyarrow.parquet as pq
 
 from transforms.windows import PixelPoints
 from warehouse.errors import SourceContentError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
-from warehouse.sources.files import parquet_errors, read_parquet
+from warehouse.source_paths import SourcePath
+from warehouse.sources.files import locate, open_input, open_parquet, read_parquet
 from warehouse.sources.places import PLACE_NAMES, Places, read_places
 from warehouse.sources.vectors import FloatMatrix, stack_columns, stack_list_column
 
@@ -31,14 +30,14 @@ class PixelTableSource:
 
     Args:
         product: registry entry.
-        root: folder that the index paths are relative to.
+        root: folder, or its URL, that the index paths are relative to.
         index_rows: rows of `raw_{product}__index`.
     """
 
-    def __init__(self, product: Product, root: Path, index_rows: pa.Table) -> None:
+    def __init__(self, product: Product, root: SourcePath, index_rows: pa.Table) -> None:
         self.product = product
         self.root = root
-        self._rows = index_rows.select(["year", "path"]).to_pylist()
+        self._rows = index_rows.select(["year", "path", "size_bytes", "etag"]).to_pylist()
 
     def iter_points(self, year: int) -> Iterator[tuple[str, PixelPoints, pa.Table]]:
         """Read the tables of a year one by one.
@@ -49,11 +48,11 @@ class PixelTableSource:
         Raises:
             SourceMissingError, SourceFormatError, SourceContentError: see `read_points`.
         """
-        for path in sorted(row["path"] for row in self._rows if row["year"] == year):
-            yield path, *read_points(self.root / path, self.product)
+        for row in sorted((row for row in self._rows if row["year"] == year), key=lambda row: row["path"]):
+            yield row["path"], *read_points(locate(self.root, row), self.product)
 
 
-def read_points(path: Path, product: Product) -> tuple[PixelPoints, pa.Table]:
+def read_points(path: SourcePath, product: Product) -> tuple[PixelPoints, pa.Table]:
     """Read one table.
 
     Args:
@@ -87,7 +86,7 @@ def read_points(path: Path, product: Product) -> tuple[PixelPoints, pa.Table]:
     return points, table.select(list(dict.fromkeys(extra))).replace_schema_metadata(None)
 
 
-def read_table_places(path: Path) -> Places:
+def read_table_places(path: SourcePath) -> Places:
     """Read only the places of a table, for its bounds.
 
     Raises:
@@ -96,20 +95,20 @@ def read_table_places(path: Path) -> Places:
     """
     if _is_csv(path):
         return read_places(_read_table(path), str(path))
-    with parquet_errors(path):
-        names = [name for name in pq.read_schema(path).names if name in PLACE_NAMES]
+    with open_parquet(path) as file:
+        names = [name for name in file.schema_arrow.names if name in PLACE_NAMES]
     return read_places(read_parquet(path, names), str(path))
 
 
-def _is_csv(path: Path) -> bool:
+def _is_csv(path: SourcePath) -> bool:
     return path.suffix.lower() in _CSV_SUFFIXES
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_table(path: SourcePath) -> pa.Table:
     if not _is_csv(path):
         return read_parquet(path)
     try:
-        return csv.read_csv(path)
+        return csv.read_csv(open_input(path))
     except FileNotFoundError as error:
         raise SourceMissingError(
             str(path), "no such file", "a CSV table", "Download it, or correct the source root."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 from rasterio.windows import Window
 
@@ -61,5 +61,5 @@ class RasterSource(ABC):
         """Read the whole pixels that touch a box; None where the source does not hold its middle."""
 
     @abstractmethod
-    def pitch(self, path: str | Path) -> tuple[float, float]:
+    def pitch(self, path: str | PurePath) -> tuple[float, float]:
         """Give width and height of a pixel of one file of the index, metres."""

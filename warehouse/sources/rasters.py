@@ -7,10 +7,9 @@ Does not: what the bands mean (`aef_cog.py`, `pixel_geotiff.py`, `label_geotiff.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,12 @@ from affine import Affine
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from transforms.errors import IsthmusError
 from transforms.utm import UtmBox
 from warehouse.errors import SourceFormatError, SourceMissingError
+from warehouse.source_paths import RemotePath, SourcePath
+from warehouse.sources.files import is_there, pin_remote, size_of
+from warehouse.sources.gdal_files import GdalOpener
 from warehouse.sources.zstd_tiles import find_tiles, read_tiles
 
 #: Gives an array of a shape and a type, values undefined.
@@ -29,6 +32,8 @@ Allocate = Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]]
 
 #: One thread (assets run side by side) and a small cache (every block is read once).
 GDAL_OPTIONS = {"GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 96}
+#: A remote file is opened alone: looking for side-cars would be a request each.
+_REMOTE_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 #: Whole pixels: a box edge this close to a pixel edge, in pixels, lies on it.
 _EDGE_TOLERANCE_PX = 1e-6
 
@@ -49,7 +54,7 @@ class RasterHeader:
         block_px: edge of a stored tile, or rows of a stored strip.
     """
 
-    path: Path
+    path: SourcePath
     epsg: int
     affine: Affine
     width: int
@@ -72,8 +77,12 @@ class RasterHeader:
 
 
 @contextmanager
-def open_raster(path: Path) -> Iterator[Any]:
+def open_raster(path: SourcePath, **options: Any) -> Iterator[Any]:
     """Open a raster.
+
+    Args:
+        path: the file; a remote one is read through the block cache, by the version that it is bound to.
+        options: of GDAL's driver.
 
     Yields:
         A rasterio dataset.
@@ -81,17 +90,36 @@ def open_raster(path: Path) -> Iterator[Any]:
     Raises:
         SourceMissingError: there is no such file.
         SourceFormatError: GDAL cannot read its header.
+        SourceChangedError, SourceRefusedError, SourceUnavailableError: a server did not give the bytes of this or a
+            later read.
     """
-    if not path.is_file():
+    if not is_there(path):
         raise SourceMissingError(
             str(path), "no such file", "a GeoTIFF", "Download it, or correct the path in the settings."
         )
+    if not isinstance(path, RemotePath):
+        with _open(path, path, options) as dataset:
+            yield dataset
+        return
+    pinned = pin_remote(path)
+    opener = GdalOpener(pinned)
     try:
-        with rasterio.Env(**GDAL_OPTIONS):
-            dataset = rasterio.open(path)
+        with _open(pinned.name, pinned, {**options, "opener": opener}) as dataset:
+            yield dataset
+    except IsthmusError as error:
+        opener.raise_failure(error)
+        raise
+
+
+@contextmanager
+def _open(target: Any, path: SourcePath, options: Mapping[str, Any]) -> Iterator[Any]:
+    """Open what GDAL is given for a path."""
+    try:
+        with rasterio.Env(**GDAL_OPTIONS, **(_REMOTE_OPTIONS if "opener" in options else {})):
+            dataset = rasterio.open(target, **options)
     except RasterioError as error:
         raise SourceFormatError(
-            str(path), "GeoTIFF", f"{path.stat().st_size} bytes that GDAL refuses ({error})",
+            str(path), "GeoTIFF", f"{size_of(path)} bytes that GDAL refuses ({error})",
             "a readable GeoTIFF", "Download it again.",
         ) from error  # fmt: skip
     try:
@@ -100,7 +128,7 @@ def open_raster(path: Path) -> Iterator[Any]:
         dataset.close()
 
 
-def read_header(dataset: Any, path: Path) -> RasterHeader:
+def read_header(dataset: Any, path: SourcePath) -> RasterHeader:
     """Read the header of a raster in a metric CRS.
 
     Raises:
@@ -240,10 +268,10 @@ def read_stored(dataset: Any, header: RasterHeader, window: Window, allocate: Al
     return values
 
 
-def damaged_error(dataset: Any, path: Path, error: RasterioError | OSError) -> SourceFormatError:
+def damaged_error(dataset: Any, path: SourcePath, error: RasterioError | OSError) -> SourceFormatError:
     """Say how many bytes are there and how many the block table of the file asks for."""
     needed = _needed_bytes(dataset)
-    found = path.stat().st_size
+    found = size_of(path)
     if needed > found:
         return SourceFormatError(
             str(path), "length", f"{found} bytes", f"at least {needed} bytes (end of the last block)",

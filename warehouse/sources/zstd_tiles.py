@@ -1,18 +1,20 @@
 """Stored tiles of AlphaEarth's layout, decoded straight into the block that is asked for.
 
-Belongs here: blocks that are one ZSTD tile per band of 8-bit codes, in local files. Does not: anything else about
-rasters, which GDAL reads (`rasters.py`); what is read here, GDAL reads to the same bytes.
+Belongs here: blocks that are one ZSTD tile per band of 8-bit codes. Does not: anything else about rasters, which GDAL
+reads (`rasters.py`); what is read here, GDAL reads to the same bytes.
 
 Why beside GDAL: on a block of 64 such tiles GDAL takes twice the time of ZSTD alone. It copies each tile through its
-cache and undoes the horizontal differences byte by byte; here they are undone eight bytes at a time, in place.
+cache and undoes the horizontal differences byte by byte; here they are undone eight bytes at a time, in place. And it
+asks a server for one tile after the other; here all tiles of a block are on their way at once.
 Source: TIFF 6.0, section 14 (differencing); TIFF tag values of GDAL's GTiff driver.
 """
 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 from rasterio.windows import Window
+
+from warehouse.source_paths import RemotePath, SourcePath
+from warehouse.sources.object_client import ByteSpan
+from warehouse.sources.remote_file import RemoteFile
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -36,22 +42,22 @@ class TileStack:
     """Where the tiles of one block are.
 
     Attributes:
-        path: local file.
+        path: the file; a remote one bound to a version.
         height: rows of a tile.
         width: columns of a tile.
         spans: (offset, bytes) for each band; 0 bytes = not stored, nodata all over.
         is_differenced: each byte is the difference to its left neighbour.
     """
 
-    path: Path
+    path: SourcePath
     height: int
     width: int
     spans: list[tuple[int, int]]
     is_differenced: bool
 
 
-def find_tiles(dataset: Any, path: Path, window: Window) -> TileStack | None:
-    """Find the tiles of a block; None where it is not one ZSTD tile of 8-bit codes per band in a local file.
+def find_tiles(dataset: Any, path: SourcePath, window: Window) -> TileStack | None:
+    """Find the tiles of a block; None where it is not one ZSTD tile of 8-bit codes per band.
 
     Args:
         dataset: the open raster.
@@ -73,7 +79,7 @@ def find_tiles(dataset: Any, path: Path, window: Window) -> TileStack | None:
         and (structure.get("INTERLEAVE") == "BAND" or dataset.count == 1)
         and structure.get("PREDICTOR", "1") in ("1", "2")
     )
-    if not (is_tile and is_layout and dataset.nodata is not None and path.is_file()):
+    if not (is_tile and is_layout and dataset.nodata is not None):
         return None
     at = f"{window.col_off // width}_{window.row_off // height}"
     spans = []
@@ -93,21 +99,44 @@ def read_tiles(stack: TileStack, nodata: int, values: npt.NDArray[np.int8]) -> N
 
     Raises:
         OSError: the file is cut short, or a tile does not decode.
+        SourceChangedError, SourceRefusedError, SourceUnavailableError: a server does not give its bytes.
     """
+    with _open_tiles(stack) as tiles:
+        for band, (_, size) in zip(values, stack.spans, strict=True):
+            if size:
+                with next(tiles) as packed:
+                    _decode_tile(packed, stack.is_differenced, band)
+            else:
+                band[:] = nodata
+
+
+@contextmanager
+def _open_tiles(stack: TileStack) -> Iterator[Iterator[memoryview]]:
+    """Give the stored tiles, one after the other."""
+    spans = [ByteSpan(offset, offset + size) for offset, size in stack.spans if size]
+    if isinstance(stack.path, RemotePath):
+        with RemoteFile(stack.path) as remote:
+            _check_length(spans, remote.size_bytes)
+            packed = remote.read_spans(spans)
+            try:
+                yield map(memoryview, packed)
+            finally:
+                packed.close()
+        return
     # a slice of a memory map is a copy, one of a view is not
     with (
         stack.path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
         memoryview(content) as view,
     ):
-        for band, (offset, size) in zip(values, stack.spans, strict=True):
-            if offset + size > len(view):
-                raise OSError(f"a tile ends at byte {offset + size} of {len(view)}")
-            if size:
-                with view[offset : offset + size] as packed:
-                    _decode_tile(packed, stack.is_differenced, band)
-            else:
-                band[:] = nodata
+        _check_length(spans, len(view))
+        yield (view[span.start : span.stop] for span in spans)
+
+
+def _check_length(spans: Sequence[ByteSpan], n_bytes: int) -> None:
+    end = max((span.stop for span in spans), default=0)
+    if end > n_bytes:
+        raise OSError(f"a tile ends at byte {end} of {n_bytes}")
 
 
 def _decode_tile(packed: memoryview, is_differenced: bool, band: npt.NDArray[np.int8]) -> None:

@@ -14,7 +14,7 @@ from transforms.utm import UtmBox
 from transforms.windows import PixelWindow
 from warehouse.errors import OverlappingSourcesError
 from warehouse.products import Product
-from warehouse.sections import SourceSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources import open_pixel_source
 from warehouse.sources.aef_cog import AefCogSource
 from warehouse.sources.index import read_index

@@ -28,7 +28,7 @@ from warehouse.errors import (
     SourceMissingError,
 )
 from warehouse.products import Product
-from warehouse.sections import SourceSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources import open_pixel_source
 from warehouse.sources.aef_zarr import AefZarrSource
 from warehouse.sources.index import read_index

@@ -14,7 +14,7 @@ from transforms.lattice import LatticePlaces, enumerate_places
 from transforms.utm import UtmBox
 from warehouse.errors import BandCountError, SourceContentError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
-from warehouse.sections import SourceSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.aef_cog import AefCogSource
 from warehouse.sources.eg_geoparquet import read_patches
 from warehouse.sources.index import read_index

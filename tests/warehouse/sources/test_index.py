@@ -9,7 +9,7 @@ from transforms.area import area_of_boxes
 from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
 from warehouse.schemas import build_specs
-from warehouse.sections import SourceSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.aef_index import count_aef_files, identify_index
 from warehouse.sources.index import parse_eg_name, read_index
 

@@ -16,7 +16,7 @@ import shapely
 from transforms.utm import project, unproject
 from warehouse.errors import MissingColumnsError, SourceContentError, SourceFormatError
 from warehouse.products import Product
-from warehouse.sections import SourceSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.index import read_index
 from warehouse.sources.patch_geoparquet import read_footprints, read_patch_file
 

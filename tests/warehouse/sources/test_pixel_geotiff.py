@@ -10,7 +10,7 @@ import rasterio
 from transforms.utm import UtmBox
 from warehouse.errors import SourceContentError, SourceFormatError
 from warehouse.products import Product
-from warehouse.sections import SourceSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources import open_pixel_source
 from warehouse.sources.index import read_index
 from warehouse.sources.pixel_geotiff import PixelGeotiffSource

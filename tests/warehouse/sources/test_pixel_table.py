@@ -15,7 +15,7 @@ from transforms.quantization import dequantize, quantize
 from transforms.utm import project
 from warehouse.errors import SourceContentError, SourceFormatError
 from warehouse.products import Product
-from warehouse.sections import SourceSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources import open_pixel_source
 from warehouse.sources.index import read_index
 from warehouse.sources.pixel_table import PixelTableSource, read_points

@@ -1,0 +1,236 @@
+"""Requests to one bucket or server: retries, and one version of a file or none.
+
+Belongs here: what is asked of obstore, how its errors are read, when to try again. Does not: building stores
+(`object_stores.py`), blocks and caches (`remote_file.py`).
+
+A time-out, a reset, a body cut short, 5xx and 429 are tried again, with waits that double and jitter; any other answer
+is final at once. Every range is asked for with the ETag that the file must have (If-Match), and ETag and length of the
+answer are compared too, because plain web servers ignore the condition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from obstore import exceptions
+
+from warehouse.errors import (
+    ListingRefusedError,
+    SourceChangedError,
+    SourceMissingError,
+    SourceRefusedError,
+    SourceUnavailableError,
+)
+from warehouse.source_paths import FileFacts, RemoteAccess, RemotePath
+from warehouse.sources.object_stores import open_listing_store, open_store
+
+T = TypeVar("T")
+
+#: Answers that a later try may better: request time-out, too early, too many requests.
+_TRANSIENT_CODES = (408, 425, 429)
+_STATUS = re.compile(r"status code: (\d{3})(?: ([A-Z][A-Za-z ]*\w))?")
+#: Least share of a wait; the rest is drawn, so that clients that failed together do not return together.
+_LEAST_WAIT = 0.5
+_LONGEST_CAUSE = 200
+#: What obstore's errors hold at their ends, in words.
+_CAUSES = (
+    ("kind: Timeout", "a time-out"),
+    ("dns error", "no such host"),
+    ("ConnectionRefused", "connection refused"),
+    ("ConnectionReset", "connection reset"),
+    ("IncompleteBody", "a body cut short"),
+    ("UnexpectedRange", "a body cut short"),
+    ("IncompleteMessage", "connection closed before an answer"),
+)
+
+
+@dataclass(frozen=True)
+class ByteSpan:
+    """Bytes of a file, from `start` up to but not including `stop`."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class _CutShortError(Exception):
+    """A body is shorter or longer than what was asked for."""
+
+
+class ObjectClient:
+    """One bucket or server.
+
+    Args:
+        container: `s3://bucket`, `gs://bucket`, `https://host`.
+        access: how it is reached.
+    """
+
+    def __init__(self, container: str, access: RemoteAccess) -> None:
+        self._container = container
+        self._access = access
+        self._store = open_store(container, access)
+        self._gate = asyncio.Semaphore(access.connections)
+
+    async def head(self, key: str) -> FileFacts | None:
+        """Give size and ETag of a file, None where there is none.
+
+        Raises:
+            SourceRefusedError: the server says no.
+            SourceUnavailableError: no good answer in all tries.
+        """
+        try:
+            meta = await self._persist(key, lambda: self._store.head_async(key))
+        except SourceMissingError:
+            return None
+        return _facts(meta)
+
+    async def fetch(self, key: str, span: ByteSpan, version: FileFacts) -> memoryview:
+        """Read a range of one version of a file.
+
+        Raises:
+            SourceMissingError: there is no such file.
+            SourceChangedError: there is another version of it.
+            SourceRefusedError: the server says no, or does not know ranges.
+            SourceUnavailableError: no good answer in all tries.
+        """
+        options: dict[str, Any] = {"range": (span.start, span.stop)}
+        if version.etag.startswith('"'):  # weak ones never match, and what is made of a date is no ETag
+            options["if_match"] = version.etag
+
+        async def get() -> memoryview:
+            answer = await self._store.get_async(key, options=options)
+            self._check_version(key, _facts(answer.meta), version)
+            content = memoryview(await answer.bytes_async())
+            if len(content) != len(span):
+                raise _CutShortError(f"{len(content)} of {len(span)} bytes")
+            return content
+
+        return await self._persist(key, get, version)
+
+    async def list_keys(self, prefix: str) -> list[str]:
+        """List all files below a folder, as keys relative to it.
+
+        Raises:
+            ListingRefusedError: the server has no listing.
+            SourceUnavailableError: no good answer in all tries.
+        """
+        store, folder = open_listing_store(self._container, prefix, self._access)
+        if store is None:
+            raise ListingRefusedError(self._url(prefix), "no bucket in its address")
+
+        async def collect() -> Sequence[Any]:
+            return await store.list(folder or None).collect_async()
+
+        try:
+            found = await self._persist(prefix, collect)
+        except (SourceRefusedError, SourceMissingError) as error:
+            raise ListingRefusedError(self._url(prefix), str(error.__cause__)[:_LONGEST_CAUSE]) from error
+        skipped = len(folder) + 1 if folder else 0
+        return [str(meta["path"])[skipped:] for meta in found]
+
+    def _url(self, key: str) -> str:
+        return f"{self._container}/{key}"
+
+    def _check_version(self, key: str, found: FileFacts, expected: FileFacts) -> None:
+        if found.size_bytes != expected.size_bytes or _bare(found.etag) != _bare(expected.etag):
+            raise SourceChangedError(self._url(key), _say(found), _say(expected))
+
+    async def _persist(self, key: str, request: Callable[[], Awaitable[T]], version: FileFacts | None = None) -> T:
+        """Make a request until it succeeds, is refused, or all tries are used."""
+        started = time.monotonic()
+        url = self._url(key)
+        for done in range(1, self._access.tries + 1):
+            try:
+                async with self._gate:
+                    return await request()
+            except (exceptions.BaseError, FileNotFoundError, PermissionError, _CutShortError, OSError) as error:
+                _raise_permanent(url, error, version)
+                cause = _say_cause(error)
+                if done == self._access.tries:
+                    raise SourceUnavailableError(url, done, time.monotonic() - started, cause) from error
+            await asyncio.sleep(self._wait_s(done))
+        raise AssertionError("a client has at least one try")
+
+    def _wait_s(self, done: int) -> float:
+        longest = min(self._access.longest_wait_s, self._access.first_wait_s * 2 ** (done - 1))
+        return longest * random.uniform(_LEAST_WAIT, 1.0)
+
+
+def open_client(path: RemotePath) -> ObjectClient:
+    """Give the client of a path's bucket or server; one per process, with its connections."""
+    return _open_client(os.getpid(), path.container, replace(path.access, cache=None))
+
+
+@lru_cache(maxsize=64)
+def _open_client(_process: int, container: str, access: RemoteAccess) -> ObjectClient:
+    return ObjectClient(container, access)
+
+
+def _facts(meta: Any) -> FileFacts:
+    """Read what a server says of a file; without an ETag its date stands in."""
+    etag = meta.get("e_tag") or f"{meta['size']:x}-{meta['last_modified'].timestamp():.0f}"
+    return FileFacts(meta["size"], etag)
+
+
+def _bare(etag: str) -> str:
+    """Give an ETag as listings and headers both have it."""
+    return etag.removeprefix("W/").strip('"')
+
+
+def _say(facts: FileFacts) -> str:
+    return f"{facts.size_bytes} bytes with ETag {facts.etag}"
+
+
+def _raise_permanent(url: str, error: BaseException, version: FileFacts | None) -> None:
+    """Raise what no further try can better; return where one can."""
+    if isinstance(error, FileNotFoundError):
+        raise SourceMissingError(
+            url, "404 Not Found", "a file", "Correct the source root; if the index lists it, it was taken back."
+        ) from error
+    if isinstance(error, exceptions.PreconditionError):
+        found = "another version (412 Precondition Failed)"
+        raise SourceChangedError(url, found, _say(version) if version else "that of the index") from error
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError | PermissionError):
+        is_401 = isinstance(error, exceptions.UnauthenticatedError)
+        raise SourceRefusedError(
+            url, "401 Unauthorized" if is_401 else "403 Forbidden",
+            "Is it public, and the region right? Otherwise set sources.*.anonymous = false and give credentials.",
+        ) from error  # fmt: skip
+    if isinstance(error, exceptions.NotSupportedError) or "non-partial response" in str(error):
+        raise SourceRefusedError(
+            url, "a server that sends whole files only", "Download the file and set sources.*.root to its folder."
+        ) from error
+    if "redirect without LOCATION" in str(error):
+        raise SourceRefusedError(url, "a redirect to nowhere", "Set sources.*.region to that of the bucket.") from error
+    status = _STATUS.search(str(error))
+    if status is None:
+        return
+    code = int(status[1])
+    if code == 416 and version is not None:
+        raise SourceChangedError(url, "a shorter file (416 Range Not Satisfiable)", _say(version)) from error
+    if code < 500 and code not in _TRANSIENT_CODES:
+        text = f"{code} {status[2] or ''}".strip()
+        raise SourceRefusedError(url, text, "Correct sources.*.root, region or endpoint.") from error
+
+
+def _say_cause(error: BaseException) -> str:
+    """Give the shortest text that tells what went wrong: obstore's repeats itself over many lines."""
+    text = str(error)
+    status = _STATUS.search(text)
+    if status is not None:
+        return f"{status[1]} {status[2] or ''}".strip()
+    for mark, words in _CAUSES:
+        if mark in text:
+            return words
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:_LONGEST_CAUSE]
