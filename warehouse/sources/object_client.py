@@ -121,7 +121,8 @@ class ObjectClient:
         """List all files below a folder, as keys relative to it.
 
         Raises:
-            ListingRefusedError: the server has no listing.
+            ListingRefusedError: the server has no listing, or gives it to its owner only.
+            SourceMissingError: there is no such bucket.
             SourceUnavailableError: no good answer in all tries.
         """
         store, folder = open_listing_store(self._container, prefix, self._access)
@@ -134,7 +135,10 @@ class ObjectClient:
         try:
             found = await self._persist(prefix, collect)
         except (SourceRefusedError, SourceMissingError) as error:
-            raise ListingRefusedError(self._url(prefix), str(error.__cause__)[:_LONGEST_CAUSE]) from error
+            is_web_server = self._container.startswith("http")
+            if isinstance(error, SourceMissingError) and not is_web_server:
+                raise  # there is no such bucket
+            raise ListingRefusedError(self._url(prefix), _say_cause(error.__cause__ or error)) from error
         skipped = len(folder) + 1 if folder else 0
         return [str(meta["path"])[skipped:] for meta in found]
 
@@ -153,7 +157,7 @@ class ObjectClient:
             try:
                 async with self._gate:
                     return await request()
-            except (exceptions.BaseError, FileNotFoundError, PermissionError, _CutShortError, OSError) as error:
+            except (exceptions.BaseError, OSError, _CutShortError) as error:
                 _raise_permanent(url, error, version)
                 cause = _say_cause(error)
                 if done == self._access.tries:
@@ -193,34 +197,32 @@ def _say(facts: FileFacts) -> str:
 
 def _raise_permanent(url: str, error: BaseException, version: FileFacts | None) -> None:
     """Raise what no further try can better; return where one can."""
-    if isinstance(error, FileNotFoundError):
+    text = str(error)
+    status = _STATUS.search(text)
+    code = int(status[1]) if status else 0
+    answer = f"{code} {status[2] or ''}".strip() if status else ""
+    expected = _say(version) if version else "the version of the index"
+    if isinstance(error, FileNotFoundError) or code == 404:
         raise SourceMissingError(
             url, "404 Not Found", "a file", "Correct the source root; if the index lists it, it was taken back."
         ) from error
     if isinstance(error, exceptions.PreconditionError):
-        found = "another version (412 Precondition Failed)"
-        raise SourceChangedError(url, found, _say(version) if version else "that of the index") from error
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError | PermissionError):
-        is_401 = isinstance(error, exceptions.UnauthenticatedError)
+        raise SourceChangedError(url, "another version (412 Precondition Failed)", expected) from error
+    if code == 416 and version is not None:
+        raise SourceChangedError(url, "a shorter file (416 Range Not Satisfiable)", expected) from error
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
         raise SourceRefusedError(
-            url, "401 Unauthorized" if is_401 else "403 Forbidden",
+            url, answer or "no permission",
             "Is it public, and the region right? Otherwise set sources.*.anonymous = false and give credentials.",
         ) from error  # fmt: skip
-    if isinstance(error, exceptions.NotSupportedError) or "non-partial response" in str(error):
+    if isinstance(error, exceptions.NotSupportedError) or "non-partial response" in text:
         raise SourceRefusedError(
             url, "a server that sends whole files only", "Download the file and set sources.*.root to its folder."
         ) from error
-    if "redirect without LOCATION" in str(error):
+    if "redirect without LOCATION" in text:
         raise SourceRefusedError(url, "a redirect to nowhere", "Set sources.*.region to that of the bucket.") from error
-    status = _STATUS.search(str(error))
-    if status is None:
-        return
-    code = int(status[1])
-    if code == 416 and version is not None:
-        raise SourceChangedError(url, "a shorter file (416 Range Not Satisfiable)", _say(version)) from error
-    if code < 500 and code not in _TRANSIENT_CODES:
-        text = f"{code} {status[2] or ''}".strip()
-        raise SourceRefusedError(url, text, "Correct sources.*.root, region or endpoint.") from error
+    if code and code < 500 and code not in _TRANSIENT_CODES:
+        raise SourceRefusedError(url, answer, "Correct sources.*.root, region or endpoint.") from error
 
 
 def _say_cause(error: BaseException) -> str:
