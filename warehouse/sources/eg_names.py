@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from transforms.area import Area, area_of_boxes, grow, split_bbox
+from transforms.area import Area, area_of_boxes, grow
 from transforms.sentinel2 import sentinel2_tile_box
 from transforms.shards import cut_mgrs
 from warehouse.errors import ListingRefusedError
@@ -20,9 +20,7 @@ from warehouse.sources.files import list_files, stat_files
 EG_NAME = re.compile(r"^(?P<mgrs>\d{2}[A-Z]{3})_(?P<start>\d{4}-\d{2}-\d{2})_(?P<stop>\d{4}-\d{2}-\d{2})\.parquet$")
 #: A tile reaches so far beyond its square at most, where squares are cut at the edge of their zone.
 _REACH_M = 110_000.0
-#: Latitudes of MGRS squares.
-_SOUTHMOST, _NORTHMOST = -80.0, 84.0
-#: With more years than this, all folders are listed at once.
+#: With more years than this, all folders are listed at once, and no file is asked for by a made-up name.
 _FEW_YEARS = 12
 
 
@@ -43,13 +41,13 @@ def list_eg_names(root: SourcePath, years: Collection[int], area: Area | None) -
 
     Raises:
         SourceMissingError: the root is no folder.
-        ListingRefusedError: the server has no listing, and there is no area.
+        ListingRefusedError: the server has no listing, and there is no area or no choice of years.
     """
     patterns = [f"{year}/*.parquet" for year in sorted(years)] if len(years) <= _FEW_YEARS else ["*/*.parquet"]
     try:
         return [name for pattern in patterns for name in list_files(root, pattern)]
     except ListingRefusedError:
-        if area is None:
+        if area is None or len(years) > _FEW_YEARS:
             raise
     names = [f"{y}/{tile}_{y}-01-01_{y + 1}-01-01.parquet" for y in sorted(years) for tile in _tiles_of(area)]
     found = stat_files([root / name for name in names])
@@ -66,6 +64,5 @@ def list_all_names(root: SourcePath) -> list[str]:
 
 def _tiles_of(area: Area) -> list[str]:
     """List the Sentinel-2 tiles that touch an area."""
-    around = [part for part in split_bbox(grow(area.bbox, _REACH_M)) if part[1] < _NORTHMOST and part[3] > _SOUTHMOST]
-    squares = cut_mgrs(area_of_boxes([(w, max(s, _SOUTHMOST), e, min(n, _NORTHMOST)) for w, s, e, n in around]))
+    squares = cut_mgrs(area_of_boxes([grow(area.bbox, _REACH_M)]))
     return [square.key for square in squares if touches(box_columns(sentinel2_tile_box(square.key)), area)]

@@ -27,6 +27,8 @@ from warehouse.sources.url_globs import list_matches
 #: A file of this name in a source root, or in a folder above it, says that the data are simulated.
 SIMULATED_MARK = "SIMULATED.json"
 _MARK_LEVELS = 6
+#: Read at a time of a column that is only begun.
+_PEEK_BYTES = 64 * 1024
 
 
 def stat_files(paths: Sequence[SourcePath]) -> list[FileFacts | None]:
@@ -160,8 +162,12 @@ def is_simulated_parquet(path: SourcePath) -> bool:
 
 
 @contextmanager
-def open_parquet(path: SourcePath) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file; what a remote one has in its row groups is read in long ranges.
+def open_parquet(path: SourcePath, *, peeks: bool = False) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file.
+
+    Args:
+        path: the file.
+        peeks: only first rows are read, so columns are streamed; otherwise a remote file is read in long ranges.
 
     Raises:
         SourceMissingError: there is no such file.
@@ -170,7 +176,8 @@ def open_parquet(path: SourcePath) -> Iterator[pq.ParquetFile]:
     """
     with parquet_errors(path):
         if isinstance(path, RemotePath):
-            with pq.ParquetFile(open_input(path), pre_buffer=True) as file:
+            reading = {"buffer_size": _PEEK_BYTES} if peeks else {"pre_buffer": True}
+            with pq.ParquetFile(open_input(path), **reading) as file:
                 yield file
         else:
             with pq.ParquetFile(path) as file:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from transforms.errors import IsthmusError, LatticeError
 from transforms.geohash import decode
 from transforms.lattice import recover
+from warehouse.errors import SourceUnavailableError
 from warehouse.products import Product
+from warehouse.source_paths import SourcePath
 from warehouse.sources.eg_geoparquet import parse_ids
-from warehouse.sources.files import parquet_errors
+from warehouse.sources.files import open_parquet
 from warehouse.sources.rasters import open_raster, read_header
 
 #: Rows of a patch file that are looked at.
@@ -47,7 +47,7 @@ class FileTraits:
     dtype: str | None = None
 
 
-def read_traits(product: Product, path: Path) -> FileTraits:
+def read_traits(product: Product, path: SourcePath) -> FileTraits:
     """Read what a file says of itself.
 
     Args:
@@ -56,6 +56,9 @@ def read_traits(product: Product, path: Path) -> FileTraits:
 
     Returns:
         Its traits; nothing but the path where the file is damaged (its ingest says why) or its layout shows nothing.
+
+    Raises:
+        SourceUnavailableError: a server gives no good answer.
     """
     try:
         if product.layout == "aef_cog":
@@ -64,13 +67,15 @@ def read_traits(product: Product, path: Path) -> FileTraits:
             return FileTraits(str(path), header.count, dtype="/".join(header.dtypes))
         if product.layout == "eg_geoparquet":
             return _read_patch_traits(product, path)
+    except SourceUnavailableError:
+        raise  # says nothing of the file
     except IsthmusError:
         return FileTraits(str(path))
     return FileTraits(str(path))
 
 
-def _read_patch_traits(product: Product, path: Path) -> FileTraits:
-    with parquet_errors(path), pq.ParquetFile(path) as file:
+def _read_patch_traits(product: Product, path: SourcePath) -> FileTraits:
+    with open_parquet(path, peeks=True) as file:
         names = file.schema_arrow.names
         columns = [name for name in ("id", product.vector_column) if name in names]
         rows = next(file.iter_batches(_ROWS, columns=columns), None)
@@ -83,7 +88,7 @@ def _read_patch_traits(product: Product, path: Path) -> FileTraits:
     return FileTraits(str(path), _count_dims(vectors), model, is_on_grid)
 
 
-def _is_on_lattice(ids: pa.ChunkedArray, path: Path) -> bool:
+def _is_on_lattice(ids: pa.ChunkedArray, path: SourcePath) -> bool:
     lon, lat = decode(parse_ids(ids, path))
     try:
         recover(lon, lat)
