@@ -19,6 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from orchestration import (
+    cache_command,
     crossing_commands,
     encode_command,
     evidence_commands,
@@ -166,6 +167,7 @@ encode_command.add_commands(app)
 release_commands.add_commands(app)
 plan_command.add_commands(app)
 mosaic_command.add_commands(app)
+cache_command.add_commands(app)
 
 
 def main() -> None:

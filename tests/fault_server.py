@@ -8,6 +8,7 @@ is why one server stands in for all three. Nothing but the standard library.
 
 from __future__ import annotations
 
+import mmap
 import re
 import socket
 import struct
@@ -119,7 +120,7 @@ class FaultServer:
         """Replace a file once some GETs of it were answered."""
         self.changes[name] = (requests, content)
 
-    def content_of(self, name: str, method: str) -> tuple[bytes, str] | None:
+    def content_of(self, name: str, method: str) -> tuple[bytes | mmap.mmap, str] | None:
         """Give bytes and ETag of a file as this request finds them."""
         with self.lock:
             if name in self.changes:
@@ -131,7 +132,9 @@ class FaultServer:
         path = self.root / name
         if not path.is_file():
             return None
-        return path.read_bytes(), f'"{path.stat().st_mtime_ns:x}-{path.stat().st_size:x}"'
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+        return content, f'"{path.stat().st_mtime_ns:x}-{path.stat().st_size:x}"'
 
 
 @contextmanager
@@ -238,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(method, 200, body.encode(), {"Content-Type": "application/xml"})
 
     def _send(
-        self, method: str, status: int, content: bytes, headers: dict[str, str] | None = None, *,
+        self, method: str, status: int, content: bytes | mmap.mmap, headers: dict[str, str] | None = None, *,
         fault: Fault | None = None,
     ) -> None:  # fmt: skip
         self.send_response(status)

@@ -17,6 +17,7 @@ from warehouse.sections import (
     LimitSettings,
 )
 from warehouse.settings import Settings, load_settings
+from warehouse.source_paths import CacheLimits, RemotePath
 from warehouse.source_settings import SourceSettings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -129,6 +130,80 @@ def test_relative_paths_are_the_files_own(write, tmp_path: Path, monkeypatch: py
 def test_an_index_path_is_the_files_own_too(write, tmp_path: Path) -> None:
     settings = load_settings(write(('root = "world/aef"', 'root = "world/aef"\nindex = "my/index.parquet"')))
     assert settings.sources["aef"].index == tmp_path / "my" / "index.parquet"
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/aef/v1", "gs://bucket/aef/v1", "https://host:8443/aef/v1/"])
+def test_a_root_may_be_a_url(write, tmp_path: Path, url: str) -> None:
+    more = f'root = "{url}"\nregion = "eu-west-1"\nanonymous = false\nindex = "https://host/index.parquet"'
+    source = load_settings(write(('root = "world/aef"', more))).sources["aef"]
+    assert isinstance(source.root, RemotePath)
+    assert isinstance(source.index, RemotePath)
+    assert str(source.root / "annual") == url.rstrip("/") + "/annual"
+    access = source.root.access
+    assert (access.region, access.anonymous, access.connections, access.tries) == ("eu-west-1", False, 8, 8)
+    assert access.cache == CacheLimits(Path.home() / ".cache" / "isthmus", 10 * 10**9)
+    assert source.index.access == access
+
+
+def test_the_cache_is_set_once_for_all_sources(write, tmp_path: Path) -> None:
+    roots = (('root = "world/aef"', 'root = "s3://bucket/aef"'), ('root = "world/eg"', 'root = "gs://bucket/eg"'))
+    settings = load_settings(write(*roots, ("[compare]", '[cache]\nroot = "blocks"\nmax_gb = 2.5\n[compare]')))
+    for name in ("aef", "eg"):
+        root = settings.sources[name].root
+        assert isinstance(root, RemotePath)
+        assert root.access.cache == CacheLimits(tmp_path / "blocks", 2_500_000_000)
+    without = load_settings(write(*roots, ("[compare]", "[cache]\nmax_gb = 0\n[compare]"))).sources["eg"].root
+    assert isinstance(without, RemotePath)
+    assert without.access.cache is None
+
+
+def test_products_without_a_root_are_read_where_they_are_published(write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(('root = "world/aef"', ""), ('root = "world/eg"', "tries = 3"))
+    aef, eg = (load_settings(path).sources[name].root for name in ("aef", "eg"))
+    assert isinstance(aef, RemotePath)
+    assert isinstance(eg, RemotePath)
+    assert str(aef) == "s3://us-west-2.opendata.source.coop/tge-labs/aef/v1"
+    assert str(eg) == "s3://us-west-2.opendata.source.coop/earthgenome/earthindexembeddings"
+    assert (aef.access.region, aef.access.anonymous, eg.access.tries) == ("us-west-2", True, 3)
+    monkeypatch.setenv("ISTHMUS_SOURCES__AEF__ROOT", "/mnt/aef")
+    assert load_settings(path).sources["aef"].root == Path("/mnt/aef")
+
+
+def test_an_own_product_says_where_it_is_published(write) -> None:
+    mine = """
+[sources.theirs]
+[products.theirs]
+title = "t"
+producer = "p"
+model = "m"
+grid_version = "g"
+grain = "patch"
+layout = "patch_geoparquet"
+dims = 8
+patch_m = 320.0
+licence = "l"
+attribution = "a"
+published = { root = "https://host/mine" }
+"""
+    assert str(load_settings(write(("[compare]", f"{mine}\n[compare]"))).sources["theirs"].root) == "https://host/mine"
+    assert "sources.theirs.root" in problem_of(
+        write(("[compare]", mine.replace('published = { root = "https://host/mine" }', "") + "\n[compare]"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("root", "words"),
+    [
+        ('"ftp://host/aef"', "s3://"),
+        ('"http://host/aef"', "allow_http = true"),
+        ('"s3:///aef"', "no bucket"),
+        ("3", "folder or a URL"),
+    ],
+)
+def test_a_bad_root_is_said_with_its_key(write, root: str, words: str) -> None:
+    message = problem_of(write(('root = "world/aef"', f"root = {root}")))
+    assert "sources.aef.root" in message
+    assert words in message
 
 
 def test_variables_are_filled_from_the_environment(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,51 @@
+"""`isthmus cache`: what the local cache of remote files holds, and emptying it.
+
+Belongs here: the arguments and what is printed. Does not: the cache (`warehouse/sources/block_cache.py`), other
+commands.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestration.console import DEMO_CONFIG, ConfigOption, JsonOption, err, out, print_rows
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(cache)
+
+
+def cache(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove all blocks; they are fetched again when needed.")
+    ] = False,
+    config: ConfigOption = DEMO_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the block cache of remote sources, `[cache]` of the settings: folder, size and limit."""
+    from warehouse.settings import load_settings
+    from warehouse.sources.block_cache import open_cache
+
+    limits = load_settings(config).cache.limits
+    if limits is None:
+        out.print("no cache: cache.max_gb is 0", highlight=False)
+        return
+    blocks = open_cache(limits)
+    if clear:
+        freed = blocks.size()
+        blocks.clear()
+        err.print(
+            f"removed {freed.blocks} blocks of {freed.files} files, {freed.n_bytes / 1e6:.1f} MB", highlight=False
+        )
+    size = blocks.size()
+    row = {
+        "root": str(limits.root),
+        "files": size.files,
+        "blocks": size.blocks,
+        "n_bytes": size.n_bytes,
+        "max_bytes": limits.max_bytes,
+    }
+    print_rows([row] if as_json else [{"what": name, "value": value} for name, value in row.items()], as_json)
