@@ -55,7 +55,7 @@ class ListingRefusedError(IsthmusError):
     def __init__(self, url: str, answer: str) -> None:
         super().__init__(
             f"{url}: found no listing ({answer}), expected one as S3 gives it. Plain web servers and some buckets have "
-            "none: give another address of the same files, s3:// or gs://, or set area.bbox where names follow from "
+            "none: give another address of the same files, s3:// or gs://, or set [area] where names follow from "
             "places (Earth Genome)."
         )
 

@@ -208,7 +208,7 @@ def test_names_are_asked_for_where_nothing_lists_them(
     there = remote(server, "http", EG)
     area = (min(local["west_deg"].to_pylist()), 12.0, max(local["east_deg"].to_pylist()), 13.0)
     assert read_index(products["eg"], there, [YEAR], area)["path"].to_pylist() == local["path"].to_pylist()
-    with pytest.raises(ListingRefusedError, match=r"s3://.*area\.bbox"):
+    with pytest.raises(ListingRefusedError, match=r"s3://.*\[area\]"):
         read_index(products["eg"], there, [YEAR])
 
 
