@@ -16,6 +16,7 @@ import pytest
 
 from tests.fault_server import Fault, FaultServer, serve
 from tests.tiny import copy_world, replace_file
+from transforms.area import area_of_boxes
 from transforms.patch_rows import UniquePatches
 from transforms.utm import project_bbox
 from transforms.windows import PixelWindow
@@ -206,7 +207,8 @@ def test_names_are_asked_for_where_nothing_lists_them(
     local = read_index(products["eg"], SourceSettings(root=tiny_world / EG), [YEAR])
     server.has_listing = False
     there = remote(server, "http", EG)
-    area = (min(local["west_deg"].to_pylist()), 12.0, max(local["east_deg"].to_pylist()), 13.0)
+    west, east = (pc.min_max(local[side]).as_py() for side in ("west_deg", "east_deg"))
+    area = area_of_boxes([(west["min"], 12.0, east["max"], 13.0)])
     assert read_index(products["eg"], there, [YEAR], area)["path"].to_pylist() == local["path"].to_pylist()
     with pytest.raises(ListingRefusedError, match=r"s3://.*\[area\]"):
         read_index(products["eg"], there, [YEAR])
