@@ -19,7 +19,8 @@ from warehouse.area import cut_squares
 from warehouse.errors import SourceMissingError
 from warehouse.products import Product
 from warehouse.rates import MachineRates
-from warehouse.sections import KeepSettings, SourceSettings, UpsampleSettings
+from warehouse.sections import KeepSettings, UpsampleSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.index import read_index
 
 #: Published AlphaEarth files have 8192 pixels a side in blocks of 1024; where a zone's grid begins is not published, so

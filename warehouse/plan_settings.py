@@ -14,7 +14,8 @@ from pathlib import Path
 from warehouse.area_of_interest import describe_area
 from warehouse.plan import Plan, PlanRequest
 from warehouse.products import Product
-from warehouse.sections import AreaSettings, SourceSettings
+from warehouse.sections import AreaSettings
+from warehouse.source_settings import SourceSettings
 
 _HEAD = """# {title}, planned by `isthmus plan`. Run it with: isthmus run --config {file}
 # Labels and [evaluate] are yours to add: docs/sources.md, docs/evidence.md.

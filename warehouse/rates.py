@@ -37,7 +37,8 @@ from warehouse.derived_schemas import pooled_columns
 from warehouse.products import load_registry
 from warehouse.provenance import Provenance
 from warehouse.schemas import build_specs
-from warehouse.sections import PoolSettings, SourceSettings
+from warehouse.sections import PoolSettings
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.aef_cog import AefCogSource
 from warehouse.sources.bounds import box_columns, lonlat_bounds
 from warehouse.sources.patches import read_unique_patches

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator
 
 from warehouse.source_paths import CacheLimits, RemoteAccess, RemotePath, SourcePath, parse_url
 
@@ -64,6 +64,11 @@ class SourceSettings(BaseModel):
         if "://" not in value:
             return Path(value)
         return parse_url(value, RemoteAccess(**{key: info.data[key] for key in _ACCESS_KEYS if key in info.data}))
+
+    @field_serializer("root", "index")
+    def _write_url(self, value: SourcePath | None) -> Path | str | None:
+        """Give URLs as the settings file has them."""
+        return value.url if isinstance(value, RemotePath) else value
 
 
 class CacheSettings(BaseModel):

@@ -13,7 +13,8 @@ from transforms.lattice import enumerate_places
 from warehouse.plan import BLOCK_PX, Plan, PlanRequest, make_plan, suggest_sample
 from warehouse.products import load_registry
 from warehouse.rates import MachineRates
-from warehouse.sections import KeepSettings, SourceSettings, UpsampleSettings
+from warehouse.sections import KeepSettings, UpsampleSettings
+from warehouse.source_settings import SourceSettings
 
 RATES = MachineRates(
     pool_pixels_per_s=1e6, keep_pixels_per_s=2e6, patches_per_s=1e4, patch_row_bytes=1400.0, pooled_row_bytes=1200.0,
