@@ -105,19 +105,16 @@ class DegreeGrid:
         return lon, lat
 
 
-def take_nearest(
-    source: Int8Array, rows: Int64Array, cols: Int64Array, chosen: npt.NDArray[np.bool_], out: Int8Array
-) -> None:
+def take_nearest(source: Int8Array, places: npt.NDArray[np.int32], out: Int8Array) -> None:
     """Copy codes of looked-up pixels, unchanged.
 
     Args:
-        source: int8 (band, h, w).
-        rows: int64 (height, width), into `source`.
-        cols: int64 (height, width), into `source`.
-        chosen: bool (height, width): the pixels to copy; others of `out` stay as they are.
-        out: int8 (band, height, width), written.
+        source: int8 (band, h, w), contiguous.
+        places: int32 (height, width): row * w + column of `source`; `OUTSIDE` where `out` stays as it is.
+        out: int8 (band, height, width), contiguous, written.
     """
-    _gather(source, rows, cols, chosen, out)
+    bands = len(source)
+    _gather(source.reshape(bands, -1), places.reshape(-1), out.reshape(bands, -1))
 
 
 def _center_degrees(grid: PixelGrid) -> tuple[Float64Array, Float64Array]:
@@ -148,10 +145,8 @@ def _cut(first: float, last: float) -> tuple[int, int]:
 
 
 @njit(nogil=True, cache=True)
-def _gather(source, rows, cols, chosen, out):  # type: ignore[no-untyped-def]
-    height, width = rows.shape
+def _gather(source, places, out):  # type: ignore[no-untyped-def]
     for band in range(source.shape[0]):
-        for i in range(height):
-            for j in range(width):
-                if chosen[i, j]:
-                    out[band, i, j] = source[band, rows[i, j], cols[i, j]]
+        for k in range(len(places)):
+            if places[k] >= 0:
+                out[band, k] = source[band, places[k]]

@@ -18,13 +18,13 @@ import numpy.typing as npt
 from transforms.quantization import NODATA, dequantize
 
 Float64Array = npt.NDArray[np.float64]
-Rule = Literal["nearest", "interpolated", "mixed", "cannot be told"]
+Rule = Literal["nearest", "interpolated or averaged", "mixed", "cannot be told"]
 
 #: Fewer pairs say nothing.
 _LEAST_PAIRS = 50
 #: Shares of equal pairs from and up to which a rule is named. Nearest pixels that were found through interpolated
 #: coordinates miss a few; neighbours on open water may be equal by chance.
-_NEAREST_FROM, _INTERPOLATED_UP_TO = 0.9, 0.1
+_NEAREST_FROM, _OTHER_UP_TO = 0.9, 0.1
 #: Vectors of the producer are within 0.006 of unit length, codes add as much.
 _LENGTH_TOLERANCE = 0.03
 
@@ -51,7 +51,7 @@ class ResamplingEvidence:
         if self.n_pairs < _LEAST_PAIRS:
             return "cannot be told"
         share = self.n_equal / self.n_pairs
-        return "nearest" if share >= _NEAREST_FROM else "interpolated" if share <= _INTERPOLATED_UP_TO else "mixed"
+        return "nearest" if share >= _NEAREST_FROM else "interpolated or averaged" if share <= _OTHER_UP_TO else "mixed"
 
     def __add__(self, other: ResamplingEvidence) -> ResamplingEvidence:
         """Join the evidence of two boxes."""

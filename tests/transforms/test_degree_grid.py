@@ -68,10 +68,9 @@ def test_places_beyond_the_grid_are_outside():
 
 def test_take_nearest_copies_codes_and_leaves_the_rest():
     source = np.arange(2 * 3 * 4, dtype=np.int8).reshape(2, 3, 4)
-    rows, cols = np.array([[0, 2], [1, 9]]), np.array([[3, 0], [1, 9]])
-    chosen = np.array([[True, True], [True, False]])
+    places = np.array([[0 * 4 + 3, 2 * 4 + 0], [1 * 4 + 1, OUTSIDE]], np.int32)
     out = np.full((2, 2, 2), -128, np.int8)
-    take_nearest(source, rows, cols, chosen, out)
+    take_nearest(source, places, out)
     assert out[:, 0, 0].tolist() == source[:, 0, 3].tolist()
     assert out[:, 0, 1].tolist() == source[:, 2, 0].tolist()
     assert out[:, 1, 0].tolist() == source[:, 1, 1].tolist()

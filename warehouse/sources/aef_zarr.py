@@ -23,7 +23,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from transforms.area import Area, Bbox
-from transforms.degree_grid import take_nearest
+from transforms.degree_grid import OUTSIDE, take_nearest
 from transforms.utm import UtmBox
 from transforms.windows import PixelGrid, PixelWindow
 from warehouse.products import Product
@@ -123,10 +123,14 @@ class AefZarrSource(RasterSource):
         rows, cols = grid.locate(PixelGrid(header.epsg, affine, height, width))
         nodata = np.int8(self.product.nodata)  # type: ignore[arg-type]  # the registry demands it of this layout
         values = allocate((header.count, height, width), np.int8)
-        values[...] = nodata
-        for part in grid.list_parts(cols):
+        parts = grid.list_parts(cols)
+        if len(parts) != 1 or not parts[0].all():
+            values[...] = nodata
+        for part in parts:
             row, col = (slice(int(at[part].min()), int(at[part].max()) + 1) for at in (rows, cols))
-            take_nearest(self._mosaic.read(year, row, col), rows - row.start, cols - col.start, part, values)
+            places = (rows - row.start) * (col.stop - col.start) + (cols - col.start)
+            codes = self._mosaic.read(year, row, col)
+            take_nearest(codes, np.where(part, places, OUTSIDE).astype(np.int32), values)
         missing = count_nodata_bands(values, nodata)
         check_whole_pixels(str(header.path), missing, header.count, affine, header.epsg)
         return PixelWindow(values, missing == 0, affine, header.epsg, str(header.path))
