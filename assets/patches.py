@@ -24,12 +24,13 @@ def ingest_patches(warehouse: Warehouse, product: Product, key: PartitionKey) ->
     owner = warehouse.owner_rule(str(key.shard))
     index = warehouse.index_rows(product, key.year, owner.shard.bbox)
     found = read_unique_patches(product, warehouse.source(product.name), index, owner.shard.reading_box())
-    mine = found.take(owner.owns(found.lon, found.lat))
+    mine = found.patches.take(owner.owns(found.patches.lon, found.patches.lat))
     spine = read_spine(warehouse, key.shard)
     is_simulated = warehouse.is_simulated(index)
     rows = patch_table(mine, spine, product.name, is_simulated=is_simulated)
+    files, inputs = warehouse.source_files(index), ["core_grid__patches"]
     provenance = warehouse.product_provenance(
-        product, warehouse.source_files(index), is_simulated=is_simulated, inputs=["core_grid__patches"]
+        product, files, is_simulated=is_simulated, inputs=inputs, notes=found.notes
     )
     return warehouse.write(f"core_{product.name}__patches", key, rows, provenance)
 

@@ -4,15 +4,19 @@ Source: AlphaEarth COGs or their Zarr mosaic, float GeoTIFFs, or exported tables
 are kept is a setting, and the same places are kept every year. CRS: `x_m`, `y_m` in the pixel's own UTM zone.
 """
 
+from collections.abc import Sequence
+
 import dagster as dg
+import pyarrow as pa
 
 from orchestration.partitions import YEAR_SHARDS, read_key
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
-from transforms.keeping import keep_pixels, keep_points
+from transforms.keeping import OwnerRule, keep_pixels, keep_points
 from warehouse.layout import PartitionKey
 from warehouse.previews import preview_partition
 from warehouse.products import Product
+from warehouse.provenance import Provenance
 from warehouse.sources import open_pixel_source
 from warehouse.sources.pixel_table import PixelTableSource
 from warehouse.store import Warehouse
@@ -20,26 +24,51 @@ from warehouse.writer import WrittenPartition
 
 
 def ingest_pixels(warehouse: Warehouse, product: Product, key: PartitionKey) -> WrittenPartition:
-    """Read and write the kept pixels that one shard owns in one year, block by block."""
+    """Read and write the kept pixels that one shard owns in one year: rasters block by block, tables at once."""
     owner = warehouse.owner_rule(str(key.shard), by_zone=product.is_read_by_zone)
-    keep = warehouse.keep_rule()
     index = warehouse.shard_index(product, key.year, owner.shard)
-    is_simulated = warehouse.is_simulated(index)
-    provenance = warehouse.product_provenance(
-        product, warehouse.source_files(index), is_simulated=is_simulated, inputs=["core_grid__shards"]
-    )
-    table = f"core_{product.name}__pixels"
     source = open_pixel_source(product, warehouse.source(product.name), index)
-    with warehouse.open(table, key, provenance) as writer:
-        if isinstance(source, PixelTableSource):
-            tables = [points for _, points, _ in source.iter_points(key.require_year())]
-            quantised = product.is_quantised
-            writer.write(keep_points(tables, keep, owner, product.name, quantised=quantised, is_simulated=is_simulated))
-        else:
-            boxes = warehouse.shard_boxes(product, index, owner.shard)
-            for window in source.iter_blocks(key.require_year(), boxes, warehouse.settings.limits.block_px):
-                writer.write(keep_pixels(window, keep, owner, product.name, is_simulated=is_simulated))
+    if isinstance(source, PixelTableSource):
+        return _ingest_points(warehouse, product, key, owner, index, source)
+    plan = source.plan_blocks(
+        key.require_year(), warehouse.shard_boxes(product, index, owner.shard), warehouse.settings.limits.block_px
+    )
+    keep, is_simulated = warehouse.keep_rule(), warehouse.is_simulated(index)
+    provenance = _describe(warehouse, product, index, source.list_notes(plan))
+    with warehouse.open(f"core_{product.name}__pixels", key, provenance) as writer:
+        for window in source.read_blocks(plan):
+            writer.write(keep_pixels(window, keep, owner, product.name, is_simulated=is_simulated))
     return writer.written()
+
+
+def _ingest_points(
+    warehouse: Warehouse,
+    product: Product,
+    key: PartitionKey,
+    owner: OwnerRule,
+    index: pa.Table,
+    source: PixelTableSource,
+) -> WrittenPartition:
+    tables = [points for _, points, _ in source.iter_points(key.require_year())]
+    rows = keep_points(
+        tables,
+        warehouse.keep_rule(),
+        owner,
+        product.name,
+        quantised=product.is_quantised,
+        is_simulated=warehouse.is_simulated(index),
+    )
+    return warehouse.write(f"core_{product.name}__pixels", key, rows, _describe(warehouse, product, index, ()))
+
+
+def _describe(warehouse: Warehouse, product: Product, index: pa.Table, notes: Sequence[str]) -> Provenance:
+    return warehouse.product_provenance(
+        product,
+        warehouse.source_files(index),
+        is_simulated=warehouse.is_simulated(index),
+        inputs=["core_grid__shards"],
+        notes=notes,
+    )
 
 
 def build_pixels_asset(product: Product) -> dg.AssetsDefinition:

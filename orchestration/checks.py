@@ -41,6 +41,7 @@ RULES = (
     CheckRule("duplicate_patch_ids", "core_{patches}__patches", blocking=True),
     CheckRule("patches_missing_from_spine", "core_{patches}__patches", blocking=True),
     CheckRule("row_count_within_expected", "core_{patches}__patches", blocking=False),
+    CheckRule("source_notes", "core_{pixels}__pixels", blocking=False, or_table="core_{patches}__patches"),
     CheckRule("pooled_without_patch", "out_patch__{pixels}_pooled", blocking=True),
     CheckRule("codes_of_another_basis", "out_pixel__{patches}_upsampled", blocking=False),
     CheckRule("label_coverage", "core_label_{label}__pixels", blocking=False, or_table="core_label_{label}__patches"),

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -95,16 +96,17 @@ def print_outcome(outcome: Any, told: set[str]) -> None:
 
     One bad file can fail several shards; its message is printed once.
     """
+    step = escape(str(outcome.step))  # "plan[all]" would lose what looks like markup
     for warning in outcome.warnings:
-        err.print(f"[yellow]warning[/] {warning}", highlight=False, soft_wrap=True)
+        err.print(f"[yellow]warning[/] {escape(warning)}", highlight=False, soft_wrap=True)
     for problem in outcome.problems:
-        err.print(f"[red]failed[/] {outcome.step}:", end=" ", highlight=False)
+        err.print(f"[red]failed[/] {step}:", end=" ", highlight=False)
         err.print("as above" if problem in told else problem, highlight=False, markup=False)
         told.add(problem)
     if outcome.skipped:
-        err.print(f"[yellow]skipped[/] {outcome.step}: something that it needs failed", highlight=False)
+        err.print(f"[yellow]skipped[/] {step}: something that it needs failed", highlight=False)
     elif outcome.ok and outcome.seconds > _WORTH_TELLING_S:
-        err.print(f"{outcome.step}: {outcome.seconds:.1f} s", highlight=False)
+        err.print(f"{step}: {outcome.seconds:.1f} s", highlight=False)
 
 
 def show_steps(run: Callable[[Callable[[Any], None]], Iterator[Any]]) -> tuple[int, list[Any]]:

@@ -30,6 +30,7 @@ from warehouse.products import Product
 from warehouse.settings import load_settings
 from warehouse.sources.index import list_unreadable
 from warehouse.store import Warehouse
+from warehouse.write_errors import write_errors
 
 T = TypeVar("T")
 #: Template of an instance's configuration.
@@ -82,11 +83,15 @@ def open_instance(warehouse: Warehouse, config: Path) -> dg.DagsterInstance:
     """Open the Dagster instance of a settings file, so that `isthmus ui` shows the same history.
 
     Sets DAGSTER_HOME and ISTHMUS_CONFIG for this process and its children.
+
+    Raises:
+        NotWritableError: this user may not make its folder.
     """
     home = warehouse.settings.dagster.instance
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / _INSTANCE_FILE.name).exists():
-        shutil.copyfile(_INSTANCE_FILE, home / _INSTANCE_FILE.name)
+    with write_errors("dagster.instance", home):
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / _INSTANCE_FILE.name).exists():
+            shutil.copyfile(_INSTANCE_FILE, home / _INSTANCE_FILE.name)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ[CONFIG_VARIABLE] = str(config.resolve())
     return dg.DagsterInstance.get()

@@ -157,6 +157,27 @@ class MissingPackageError(IsthmusError):
         )
 
 
+class DiskFullError(IsthmusError):
+    """The disk, or a quota on it, was full in the middle of a write."""
+
+    def __init__(self, what: str, path: str, reason: str) -> None:
+        super().__init__(
+            f"{what}: {path}: found a full disk ({reason}), expected room to write. What was stored before is "
+            "unchanged. Free some space, or point warehouse.root at another disk, and run the same command again."
+        )
+
+
+class NotWritableError(IsthmusError):
+    """A folder or file may not be written by this user, or lies on a file system that is mounted read-only."""
+
+    def __init__(self, what: str, path: str, reason: str) -> None:
+        super().__init__(
+            f"{what}: {path}: found a place that cannot be written ({reason}), expected one that can. "
+            "What was stored before is unchanged. Give this user the right to write there (or mount it read-write), "
+            "or choose another folder in the settings file."
+        )
+
+
 class MissingColumnsError(IsthmusError):
     """A table lacks columns that its format has. Permanent; all missing columns are listed."""
 
@@ -174,6 +195,18 @@ class SourceContentError(IsthmusError):
 
     def __init__(self, path: str, problems: Sequence[str], fix: str) -> None:
         super().__init__(f"{path}: " + "; ".join(problems) + f". {fix}")
+
+
+class AnotherProductError(IsthmusError):
+    """A file is of another model, grid or year than the product it is read as. Permanent; prints the entry to add."""
+
+    def __init__(self, what: str, problems: Sequence[str], entry: str) -> None:
+        super().__init__(
+            f"{what}: "
+            + "; ".join(problems)
+            + ". Vectors of two products cannot be compared, so they are never read as "
+            f"one. Give these files a source of their own, and add this to the settings file:\n{entry}"
+        )
 
 
 class OverlappingSourcesError(IsthmusError):

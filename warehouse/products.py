@@ -6,6 +6,7 @@ Belongs here: the declared facts of a product and how to look one up. Does not: 
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,6 +114,10 @@ class Product(BaseModel):
         is_next = self.next_years == "same" and bool(self.years) and year > max(self.years)
         return not self.years or year in self.years or is_next
 
+    def names_model(self, stated: str) -> bool:
+        """Tell whether the model that a file states is this product's; entries say more, e.g. which token was taken."""
+        return stated.casefold() in self.model.casefold() or self.model.casefold() in stated.casefold()
+
     @property
     def is_quantised(self) -> bool:
         """Tell whether stored values are int8 codes."""
@@ -185,6 +190,22 @@ def registered_entries() -> dict[str, Mapping[str, Any]]:
     """Read `warehouse/products.toml`: fields by product name, unchecked."""
     with (Path(__file__).parent / "products.toml").open("rb") as file:
         return dict(tomllib.load(file))
+
+
+def spell_entry(product: Product, name: str, **changes: object) -> str:
+    """Spell the registry entry of a product that is like another one.
+
+    Args:
+        product: the registered product that it resembles.
+        name: of the new entry.
+        changes: fields that differ.
+
+    Returns:
+        A TOML table `[products.<name>]`, to be pasted into a settings file.
+    """
+    entry = product.model_dump(exclude={"name"}, exclude_defaults=True, mode="json") | changes
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items()]
+    return "\n".join([f"[products.{name}]", *lines])
 
 
 def find_product(registry: Mapping[str, Product], name: str) -> Product:

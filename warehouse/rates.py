@@ -166,7 +166,7 @@ class _Bench:
         index = pa.table({"path": [self._patch_file.name]})
         source = SourceSettings(root=self._folder)
         found = read_unique_patches(self._eg, source, index, (-180.0, -90.0, 180.0, 90.0))
-        return self._write("core_eg__patches", patch_table(found, self.spine, "eg", is_simulated=True))
+        return self._write("core_eg__patches", patch_table(found.patches, self.spine, "eg", is_simulated=True))
 
     def _write(self, table: str, rows: pa.Table) -> WrittenPartition:
         return write_table(self._folder / f"{table}.parquet", self._specs[table], rows, _MARK)

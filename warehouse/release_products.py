@@ -6,14 +6,13 @@ reading files (`sources/traits.py`).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from warehouse.products import Product
+from warehouse.products import Product, spell_entry
 from warehouse.sources.traits import FileTraits
 
 #: Grid of the ids that `transforms/lattice.py` knows.
@@ -62,16 +61,11 @@ def _find_differences(product: Product, year: int, traits: FileTraits) -> list[s
         found.append(f"it has {product.dims} dimensions, the files have {traits.dims}")
     if traits.dtype is not None and product.is_quantised and traits.dtype != "int8":
         found.append(f"it is int8, the files are {traits.dtype}")
-    if traits.model is not None and not _is_named(traits.model, product.model):
+    if traits.model is not None and not product.names_model(traits.model):
         found.append(f"its model is '{product.model}', the files say '{traits.model}'")
     if traits.is_on_grid is not None and traits.is_on_grid != (product.grid_version == KNOWN_LATTICE):
         found.append(f"its grid is '{product.grid_version}', the ids of the files stand on another one")
     return found
-
-
-def _is_named(model: str, entry: str) -> bool:
-    """Tell whether an entry names a model; entries say more than files do, e.g. which token was taken."""
-    return model.casefold() in entry.casefold() or entry.casefold() in model.casefold()
 
 
 def _advise(watched: Product, year: int, traits: FileTraits, registry: Mapping[str, Product]) -> str:
@@ -100,10 +94,12 @@ def propose_entry(watched: Product, year: int, traits: FileTraits, registry: Map
     name = f"{_YEAR.sub('', watched.name)}_{year}"
     while name in registry:
         name += "_new"
-    entry: dict[str, Any] = watched.model_dump(exclude={"name"}, exclude_defaults=True, mode="json")
-    entry |= {"title": f"{re.sub(r' [(].*[)]$', '', watched.title)} ({year})", "years": [year]}
-    entry |= {"model": traits.model or UNKNOWN, "dims": traits.dims or watched.dims}
+    entry: dict[str, Any] = {
+        "title": f"{re.sub(r' [(].*[)]$', '', watched.title)} ({year})",
+        "years": [year],
+        "model": traits.model or UNKNOWN,
+        "dims": traits.dims or watched.dims,
+    }
     if traits.is_on_grid is False:
         entry["grid_version"] = UNKNOWN
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items()]
-    return "\n".join([f"[products.{name}]", *lines])
+    return spell_entry(watched, name, **entry)

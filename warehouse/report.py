@@ -27,6 +27,7 @@ from warehouse.settings import Settings
 from warehouse.sql_files import list_sql, read_sql
 from warehouse.store import Warehouse
 from warehouse.table_spec import TableSpec
+from warehouse.write_errors import write_errors
 
 #: Pitch of mapped pixels where no pixel product is compared.
 _DEFAULT_PIXEL_M = 10.0
@@ -47,9 +48,14 @@ def write_report(settings: Settings, root: Path, specs: Mapping[str, TableSpec],
     Returns:
         `path`: an HTML file that opens offline. Beside it stand `{stem}_operators.html`,
             `{stem}_labels.html` and `{stem}_study.html`.
+
+    Raises:
+        DiskFullError: there is no room.
+        NotWritableError: this user may not write there, or nobody may.
     """
     data = read_report_data(settings, root, specs)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_errors("report", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     links = Links(
         operators=_write_further(path, "operators", render_operators(data, path.name)),
         labels=_write_further(path, "labels", _render_labels(settings, data, path.name)),
@@ -77,11 +83,12 @@ def _write_further(main: Path, name: str, page: str) -> str:
 
 def _replace(path: Path, page: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with write_errors("report", path):
+        try:
+            temporary.write_text(page, encoding="utf-8")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def read_report_data(settings: Settings, root: Path, specs: Mapping[str, TableSpec]) -> ReportData:

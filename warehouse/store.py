@@ -314,6 +314,7 @@ class Warehouse:
         *,
         is_simulated: bool,
         inputs: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> Provenance:
         """Describe rows that derive from one product."""
         return Provenance(
@@ -324,6 +325,7 @@ class Warehouse:
             is_simulated=is_simulated,
             sources=tuple(sources),
             inputs=tuple(inputs),
+            notes=tuple(notes),
         )
 
     def derived_provenance(self, inputs: Sequence[str], *, is_simulated: bool) -> Provenance:

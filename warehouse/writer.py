@@ -24,6 +24,7 @@ import shapely
 from warehouse.errors import SchemaError
 from warehouse.provenance import FOOTER_KEY, Provenance, encode_footer
 from warehouse.table_spec import SCHEMA_VERSION, TableSpec
+from warehouse.write_errors import write_errors
 
 #: Largest and smallest number of rows of a row group, and the bytes that its vectors should not exceed.
 #: See docs/adr/0003-parquet-layout.md.
@@ -56,6 +57,7 @@ class PartitionWriter:
 
         Raises:
             SchemaError: columns or types differ from the declared schema.
+            DiskFullError: there is no room.
         """
         check_schema(self.spec, table)
         if table.num_rows == 0:
@@ -65,7 +67,8 @@ class PartitionWriter:
             ordered, bounds = _encode_geometry(self.spec, ordered)
             self._bounds += bounds
         stored = ordered.replace_schema_metadata(None).cast(stored_schema(self.spec))
-        self.file.write_table(stored, row_group_size=row_group_rows(self.spec))
+        with write_errors(self.spec.name, self.path):
+            self.file.write_table(stored, row_group_size=row_group_rows(self.spec))
         self.rows += table.num_rows
 
     def written(self) -> WrittenPartition:
@@ -91,19 +94,38 @@ def open_partition(path: Path, spec: TableSpec, provenance: Provenance) -> Itera
 
     Yields:
         A writer of tables with the declared columns.
+
+    Raises:
+        DiskFullError: there is no room.
+        NotWritableError: this user may not write there, or nobody may.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # the leading dot keeps readers' globs (part*, cell-*) and DuckDB away from unfinished files
-    _sweep(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     schema = stored_schema(spec).with_metadata({FOOTER_KEY: encode_footer(spec.name, SCHEMA_VERSION, provenance)})
-    try:
-        with pq.ParquetWriter(temporary, schema, **encodings(spec)) as file:
-            writer = PartitionWriter(spec, path, file)
-            yield writer
+    with contextlib.ExitStack() as cleanup:
+        with write_errors(spec.name, path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path)
+            cleanup.callback(_discard, temporary)
+            file = pq.ParquetWriter(temporary, schema, **encodings(spec))
+        cleanup.callback(_abandon, file)
+        writer = PartitionWriter(spec, path, file)
+        yield writer
+        with write_errors(spec.name, path):
             writer.finish_geometry()
-        os.replace(temporary, path)
-    finally:
+            file.close()
+            os.replace(temporary, path)
+
+
+def _abandon(file: pq.ParquetWriter) -> None:
+    """Close a file that is not wanted; on a full disk its footer cannot be written, which says nothing new."""
+    with contextlib.suppress(OSError):
+        file.close()
+
+
+def _discard(temporary: Path) -> None:
+    """Remove an unfinished file; where that is not allowed there is none, and what remains is swept later."""
+    with contextlib.suppress(OSError):
         temporary.unlink(missing_ok=True)
 
 

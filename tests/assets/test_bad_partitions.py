@@ -9,15 +9,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import rasterio
-from rasterio.windows import Window
 
 from orchestration.cli import main
-from tests.assets.brute_force import NODATA
+from tests.assets.bad_files import (
+    EAST,
+    WEST,
+    delete_cog,
+    drop_a_band,
+    drop_index_column,
+    find_cog,
+    mix_nodata,
+    shift_ids,
+    shorten_vectors,
+    spoil_vectors,
+    state_model,
+    truncate_cog,
+)
+from tests.documented import documented
 from tests.tiny import (
     copy_world,
     digest_rows,
@@ -29,87 +39,6 @@ from tests.tiny import (
     write_settings,
 )
 
-#: The two squares of `quick_settings`, on either side of the zone edge.
-WEST, EAST = "47PRQ", "48PSV"
-
-
-def find_cog(world: Path, zone: str = "47N", year: int = 2024) -> Path:
-    (path,) = (world / f"aef/v1/annual/{year}/{zone}").glob("*.tiff")
-    return path
-
-
-def find_eg(world: Path) -> Path:
-    (path,) = world.glob(f"earthgenome/*/2024/{WEST}_*.parquet")
-    return path
-
-
-def truncate_cog(world: Path) -> Path:
-    path = find_cog(world)
-    content = path.read_bytes()
-    replace_file(path, content[: len(content) * 6 // 10])
-    return path
-
-
-def drop_a_band(world: Path) -> Path:
-    path = find_cog(world)
-    with rasterio.open(path) as raster:
-        profile = raster.profile | {"count": 63, "sparse_ok": True}
-    path.unlink()
-    with rasterio.open(path, "w", **profile):
-        pass
-    return path
-
-
-def mix_nodata(world: Path) -> Path:
-    path = find_cog(world)
-    replace_file(path, path.read_bytes())
-    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as raster:
-        window = Window(0, 0, 1024, 1024)
-        band = raster.read(6, window=window)
-        rows, cols = np.nonzero(band != NODATA)
-        band[rows[-3:], cols[-3:]] = NODATA
-        raster.write(band, 6, window=window)
-    return path
-
-
-def delete_cog(world: Path) -> Path:
-    path = find_cog(world)
-    path.unlink()
-    return path
-
-
-def rewrite_eg(world: Path, change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Path:
-    """Rewrite a patch file with other (ids, vectors), in the published layout."""
-    path = find_eg(world)
-    table = pq.read_table(path)
-    matrix = np.array(table["embedding"].to_pylist(), np.float32)
-    ids, matrix = change(table["id"].to_numpy().copy(), matrix)
-    offsets = pa.array(np.arange(len(matrix) + 1, dtype=np.int32) * matrix.shape[1])
-    columns = [
-        pa.array(ids),
-        pa.ListArray.from_arrays(offsets, pa.array(matrix.ravel())),
-        table["geometry"].combine_chunks(),
-    ]
-    path.unlink()
-    pq.write_table(pa.table(columns, schema=table.schema), path)
-    return path
-
-
-def shorten_vectors(world: Path) -> Path:
-    return rewrite_eg(world, lambda ids, vectors: (ids, vectors[:, :383]))
-
-
-def spoil_vectors(world: Path) -> Path:
-    def spoil(ids: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        vectors[:, 7] = np.nan
-        return ids, vectors
-
-    return rewrite_eg(world, spoil)
-
-
-def shift_ids(world: Path) -> Path:
-    return rewrite_eg(world, lambda ids, vectors: (np.roll(ids, 1), vectors))
-
 
 @dataclass(frozen=True)
 class Damage:
@@ -117,46 +46,25 @@ class Damage:
 
     Attributes:
         apply: does it to a world, and names the file.
-        message: what the message says, as a regular expression after the file's name.
         table: the table that cannot be read.
         other: a table that goes on.
     """
 
     apply: Callable[[Path], Path]
-    message: str
     table: str
     other: str
 
 
 PIXELS, PATCHES = "core_aef__pixels", "core_eg__patches"
+#: By row of docs/bad_input.md.
 DAMAGES = {
-    "truncated COG": Damage(
-        truncate_cog,
-        r"length: found \d+ bytes, expected at least \d+ bytes.*download it again",
-        PIXELS,
-        PATCHES,
-    ),
-    "63 bands": Damage(
-        drop_a_band, r"bands: found 63, expected 64\. Is this another product\? Set it", PIXELS, PATCHES
-    ),
-    "mixed nodata": Damage(
-        mix_nodata, r"found 3 pixels .*with 1 of 64 bands, expected nodata in all .*Download it again", PIXELS, PATCHES
-    ),
-    "index row without file": Damage(
-        delete_cog, r"expected the file that the index lists\. Download it .*or remove its row", PIXELS, PATCHES
-    ),
-    "383-d vectors": Damage(
-        shorten_vectors, r"found \d+ rows of 383 dimensions, expected 384 .*download it again", PATCHES, PIXELS
-    ),
-    "NaN vectors": Damage(
-        spoil_vectors,
-        r"found \d+ of \d+ rows with NaN .*element 7, expected finite .*download it again",
-        PATCHES,
-        PIXELS,
-    ),
-    "ids against geometry": Damage(
-        shift_ids, r"found \d+ of \d+ ids elsewhere .*by [\d.]+ m, expected less than 1 m.*download it", PATCHES, PIXELS
-    ),
+    "truncated COG": Damage(truncate_cog, PIXELS, PATCHES),
+    "COG of 63 bands": Damage(drop_a_band, PIXELS, PATCHES),
+    "COG with nodata in some bands": Damage(mix_nodata, PIXELS, PATCHES),
+    "index row without its file": Damage(delete_cog, PIXELS, PATCHES),
+    "patches of 383 dimensions": Damage(shorten_vectors, PATCHES, PIXELS),
+    "vectors with NaN": Damage(spoil_vectors, PATCHES, PIXELS),
+    "patch ids that disagree with their geometry": Damage(shift_ids, PATCHES, PIXELS),
 }
 
 
@@ -193,7 +101,8 @@ def test_damage_ends_in_one_message_and_leaves_the_rest(
     assert f"ingest[2024|{WEST}]" in found
     assert set(found) <= {f"ingest[2024|{shard}]" for shard in (WEST, EAST)}
     for message in found.values():
-        assert re.search(f"{re.escape(path.name)}.*{damage.message}", message), message
+        assert path.name in message
+        assert documented(name).is_kept_by(message), message
     assert "Traceback" not in stderr
     warehouse, good = config.parent / "warehouse", quick_run.parent / "warehouse"
     stored = stored_files(warehouse)
@@ -229,6 +138,48 @@ def test_damage_after_a_good_run_keeps_the_old_partitions(
         assert (tmp_path / "warehouse" / name).read_bytes() == before[name]
     assert stored_files(tmp_path / "warehouse") == sorted(before)
     assert hidden_files(tmp_path / "warehouse") == []
+
+
+@pytest.mark.usefixtures("clean_env")
+def test_an_index_without_a_column_stops_the_run_before_anything_is_read(
+    quick_run: Path,
+    tiny_world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(quick_run.parent / "warehouse", tmp_path / "warehouse")
+    before = {name: (tmp_path / "warehouse" / name).read_bytes() for name in stored_files(tmp_path / "warehouse")}
+    drop_index_column(copy_world(tiny_world, tmp_path / "world"))
+    config = write_settings(tmp_path / "quick.toml", quick_settings(tmp_path / "world"))
+    code, stderr = run_command(config, monkeypatch, capfd)
+    assert code == 1
+    assert documented("index without a column").is_kept_by(failures(stderr)["plan[all]"])
+    assert "Traceback" not in stderr
+    after = {name: (tmp_path / "warehouse" / name).read_bytes() for name in before}
+    assert {name for name in before if after[name] != before[name]} <= {"raw_eg__index/part.parquet"}
+    assert hidden_files(tmp_path / "warehouse") == []
+
+
+@pytest.mark.usefixtures("clean_env")
+def test_a_file_that_states_another_model_stops_its_shards_and_prints_the_entry(
+    quick_run: Path,
+    tiny_world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    state_model(copy_world(tiny_world, tmp_path / "world"), "dino_vits16", 2024)
+    config = write_settings(tmp_path / "quick.toml", quick_settings(tmp_path / "world"))
+    code, stderr = run_command(config, monkeypatch, capfd)
+    assert code == 1
+    assert documented("another model, stated").is_kept_by(stderr)
+    assert '\nmodel = "dino_vits16"\n' in stderr
+    good = digest_rows(quick_run.parent / "warehouse")
+    found = digest_rows(tmp_path / "warehouse")
+    assert f"{PATCHES}/year=2024/shard={WEST}/part.parquet" not in found
+    pixels = {name: rows for name, rows in found.items() if name.startswith(PIXELS)}
+    assert pixels == {name: rows for name, rows in good.items() if name.startswith(PIXELS)}
 
 
 @pytest.mark.usefixtures("clean_env")

@@ -158,6 +158,12 @@ def note_repair(root):
     write_rows(root, spec, rows, notes=notes, year=YEAR, shard="other")
 
 
+def note_oddities(root):
+    spec = SPECS["core_eg__patches"]
+    rows = random_rows(spec, 1, np.random.default_rng(1), patch_id=[9])
+    write_rows(root, spec, rows, notes=("48PVS.parquet: the file has no rows",), year=YEAR, shard="other")
+
+
 def age_labels(root):
     for path in (root / "out_probe__metrics").rglob("*.parquet"):
         rows = pq.read_table(path)
@@ -176,6 +182,11 @@ FAILURES = {
     "codes_of_another_basis": (fit_basis_again, 1, {"shard": SHARDS[0], "basis_version": "a", "n_rows": 3}),
     "label_coverage": (unlabel, 1, {"unit": "pixel", "shard": SHARDS[0], "n_units": 3, "n_labelled": 1}),
     "label_notes": (note_repair, 2, {"table_name": "core_label_cover__pixels", "note": "a ring was mended"}),
+    "source_notes": (
+        note_oddities,
+        1,
+        {"table_name": "core_eg__patches", "note": "48PVS.parquet: the file has no rows"},
+    ),
     "label_year_apart": (age_labels, 1, {"year": YEAR, "label_year": YEAR - 3, "years_apart": 3}),
     "simulated_flag_consistent": (hide_simulation, 1, {"table_name": "pooled", "shard": SHARDS[0]}),
     "fold_shared_by_both_grains": (split_block, 1, {"block_id": 2, "folds": [0, 1], "units": ["patch", "pixel"]}),

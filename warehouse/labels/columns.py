@@ -20,7 +20,7 @@ from transforms.label_rows import GivenSplit, single_class
 from transforms.labels import NODATA_ID, PatchLabels
 from transforms.places import PatchPlaces, PixelPlaces
 from warehouse.errors import MissingColumnsError, SourceFormatError
-from warehouse.labels.contract import label_provenance
+from warehouse.labels.contract import label_provenance, name_values
 from warehouse.provenance import Provenance
 from warehouse.source_paths import SourcePath
 from warehouse.sources.patch_geoparquet import read_patch_file
@@ -72,10 +72,10 @@ class TableRows:
         split = GivenSplit(np.concatenate(folds)[first], np.concatenate(groups)[first])
         return TableValues(unique, np.concatenate(values)[first], split)
 
-    def provenance(self, inputs: Sequence[str]) -> Provenance:
+    def provenance(self, inputs: Sequence[str], notes: Sequence[str] = ()) -> Provenance:
         """Describe rows that carry these labels."""
         files = self._warehouse.source_files(self._index)
-        return label_provenance(self._warehouse, self._name, files, inputs, is_simulated=self.is_simulated)
+        return label_provenance(self._warehouse, self._name, files, inputs, is_simulated=self.is_simulated, notes=notes)
 
     def _files(self, columns: Sequence[str]) -> Iterator[tuple[Keys, pa.Table, SourcePath]]:
         """Give place keys and other columns of each file, after checking that the columns are there."""
@@ -119,6 +119,7 @@ class ColumnLabels:
         self._name = name
         self._settings = warehouse.label(name)
         self._table = TableRows(warehouse, name)
+        self._notes: list[str] = []
         self.class_names = tuple(self._settings.classes)
         self.is_simulated = self._table.is_simulated
 
@@ -134,7 +135,7 @@ class ColumnLabels:
 
     def provenance(self, inputs: Sequence[str]) -> Provenance:
         """Describe rows that carry these labels."""
-        return self._table.provenance(inputs)
+        return self._table.provenance(inputs, self._notes)
 
     @cached_property
     def _rows(self) -> TableValues:
@@ -152,6 +153,14 @@ class ColumnLabels:
                 f"values {sorted({str(value) for value in values})[:10]}",
                 list(by_value),
                 f"Correct labels.{self._name}.classes.",
+            )
+        strangers = {value for value, number in zip(values, ids, strict=True) if number < 0 and value is not None}
+        if strangers:
+            count = sum(value in strangers for value in values)
+            named = name_values(sorted(strangers, key=str))
+            self._notes.append(
+                f"{path.name}: {count} of {len(ids)} rows have a '{self._settings.column}' without a class ({named}): "
+                "no label"
             )
         return ids
 

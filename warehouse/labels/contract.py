@@ -15,10 +15,15 @@ import numpy.typing as npt
 from transforms.label_rows import GivenSplit
 from transforms.labels import PatchLabels
 from transforms.places import PatchPlaces, PixelPlaces
+from transforms.shards import Bbox
+from warehouse.errors import SourceContentError
 from warehouse.label_settings import LabelSettings
 from warehouse.provenance import Provenance, SourceFile
 from warehouse.sources.files import stat_file
 from warehouse.store import Warehouse
+
+#: Values without a class that a message names.
+_VALUES_NAMED = 5
 
 
 class PixelLabelSource(Protocol):
@@ -79,6 +84,56 @@ def file_sources(paths: Sequence[Path]) -> list[SourceFile]:
     """Give files with their ETags, for the footer."""
     facts = [(path, stat_file(path)) for path in paths]
     return [SourceFile(path.name, found.etag if found is not None else "") for path, found in facts]
+
+
+def name_values(values: Sequence[object]) -> str:
+    """Name the first values of a source that have no class."""
+    named = ["NULL" if value is None else str(value) for value in values]
+    return ", ".join(named[:_VALUES_NAMED]) + (", ..." if len(named) > _VALUES_NAMED else "")
+
+
+def check_ground(warehouse: Warehouse, name: str, path: Path, bounds: Sequence[Bbox]) -> None:
+    """Refuse labels of another place.
+
+    Args:
+        warehouse: its shards say what the area of interest is.
+        name: the label source.
+        path: its files.
+        bounds: of all that the source labels: west, south, east, north in degrees.
+
+    Raises:
+        SourceContentError: nothing of it touches the area of interest.
+    """
+    if not touches_area(warehouse, bounds):
+        areas = [shard.bbox for shard in warehouse.shards()]
+        found, expected = _say_extent(bounds), _say_extent(areas)
+        raise SourceContentError(
+            str(path),
+            [f"ground: found labels of {found}, expected some in the area of interest, {expected}"],
+            f"Are these labels of another place, or of another CRS than they say? Set labels.{name}.path.",
+        )
+
+
+def touches_area(warehouse: Warehouse, bounds: Sequence[Bbox]) -> bool:
+    """Tell whether any of some boxes touches a shard of the area of interest, whichever way round the world."""
+    areas = [shard.bbox for shard in warehouse.shards()]
+    return any(
+        west + turn <= area[2] and east + turn >= area[0] and south <= area[3] and north >= area[1]
+        for west, south, east, north in map(_unwrap, bounds)
+        for area in map(_unwrap, areas)
+        for turn in (-360.0, 0.0, 360.0)
+    )
+
+
+def _unwrap(box: Bbox) -> Bbox:
+    """Let a box across the antimeridian run on beyond 180 degrees."""
+    west, south, east, north = box
+    return (west, south, east if east >= west else east + 360.0, north)
+
+
+def _say_extent(boxes: Sequence[Bbox]) -> str:
+    west, south, east, north = zip(*map(_unwrap, boxes), strict=True) if boxes else ((0.0,),) * 4
+    return f"longitude {min(west):.2f}..{max(east):.2f}, latitude {min(south):.2f}..{max(north):.2f}"
 
 
 def label_provenance(

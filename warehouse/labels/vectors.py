@@ -20,7 +20,7 @@ from transforms.labels import NODATA_ID, PatchLabels, summarize_counts
 from transforms.places import PatchPlaces, PixelPlaces
 from transforms.utm import footprint_boxes, project
 from warehouse.errors import SourceContentError
-from warehouse.labels.contract import file_sources, label_provenance
+from warehouse.labels.contract import check_ground, file_sources, label_provenance, touches_area
 from warehouse.labels.rasters import summarize_footprints
 from warehouse.provenance import Provenance
 from warehouse.sources.files import is_simulated_glob
@@ -35,7 +35,8 @@ def open_vector_labels(warehouse: Warehouse, name: str) -> PolygonLabels | Point
     """Read the features of a label source.
 
     Raises:
-        SourceContentError: the features are points, but ground outside is to have a class.
+        SourceContentError: the features are points, but ground outside is to have a class; or none of them touches the
+            area of interest, and ground outside has none.
     """
     settings = warehouse.label(name)
     assert settings.path is not None  # the settings demand it for this kind
@@ -59,8 +60,14 @@ class _VectorLabels:
         self._warehouse = warehouse
         self._name = name
         self._layers = layers
+        self._notes = [note for layer in layers for note in layer.notes]
         self.class_names = tuple(settings.classes)
         self.is_simulated = is_simulated_glob(settings.path)
+        bounds = [layer.bounds() for layer in layers]
+        if settings.outside is None:
+            check_ground(warehouse, name, settings.path, bounds)
+        elif not touches_area(warehouse, bounds):  # an answer, but seldom the one that was meant
+            self._notes.append(f"no polygon touches the area of interest: all of it is '{settings.outside}'")
 
     def provenance(self, inputs: Sequence[str]) -> Provenance:
         """Describe rows that carry these labels."""
@@ -70,7 +77,7 @@ class _VectorLabels:
             file_sources([layer.path for layer in self._layers]),
             inputs,
             is_simulated=self.is_simulated,
-            notes=[note for layer in self._layers for note in layer.notes],
+            notes=self._notes,
         )
 
 

@@ -40,6 +40,14 @@ class AefCogSource(BlockRasterSource):
             problems.append(("declared nodata", header.nodata, self.product.nodata))
         check_raster(header, row, problems)
 
+    def _describe_oddities(self, header: RasterHeader) -> list[str]:
+        if header.is_bottom_up:
+            return []
+        return [
+            f"{header.path.name}: top-down (row 0 is the northernmost), published files are bottom-up; read as "
+            "north-up. Was it written again by a tool?"
+        ]
+
     def _prepare(
         self, values: npt.NDArray[Any], header: RasterHeader
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.integer]]:

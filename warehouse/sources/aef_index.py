@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from transforms.area import Area
 from transforms.utm import UtmBox
-from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissingError
+from warehouse.errors import MissingColumnsError, SourceContentError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
 from warehouse.sections import Bbox
 from warehouse.source_paths import RemotePath, SourcePath
@@ -37,6 +37,8 @@ _TABLE_COLUMNS = (
     *(f"wgs84_{side}" for side in SIDES),
     "path",
 )
+#: The others are numbers.
+_TEXT_COLUMNS = ("crs", "utm_zone", "path")
 _STAC_COLUMNS = ("bbox", "datetime", "assets")
 _STAC_CRS_COLUMNS = ("proj:epsg", "proj:code")
 _STAC_GRID_COLUMNS = ("proj:bbox", "proj:transform", "proj:shape")
@@ -64,6 +66,7 @@ def list_aef_files(
         SourceMissingError: there is no index.
         MissingColumnsError: the index lacks columns.
         SourceFormatError: the index is damaged, or a path or CRS in it cannot be understood.
+        SourceContentError: columns are of another type, or rows of these years lack a value.
     """
     index = _find_index(product, source)
     with open_parquet(index) as file:
@@ -77,8 +80,12 @@ def list_aef_files(
                 f"Is this the index of another release ({index})? Set sources.{product.name}.index.",
             )  # fmt: skip
         table = file.read(columns=columns)
+    if not is_stac:
+        _check_types(table.schema, index)
     parse: Callable[[Row, SourcePath, SourcePath], Row] = _parse_stac_row if is_stac else _parse_table_row
     wanted = table.filter(pc.is_in(_years_of(table), pa.array(sorted(years), pa.int64())))
+    if not is_stac:
+        _check_values(wanted, index)
     candidates = (wanted if area is None else _near(wanted, area.bbox, is_stac=is_stac)).to_pylist()
     degrees = [_stac_degrees(r) if is_stac else _table_degrees(r) for r in candidates]
     return [
@@ -126,6 +133,28 @@ def _zones_of_links(assets: pa.ChunkedArray) -> pa.ChunkedArray:
     """Give the zone in the path of each STAC asset."""
     links = pc.struct_field(assets, ["data", "href"])
     return pc.struct_field(pc.extract_regex(links, r"annual/\d{4}/(?P<zone>\d{1,2}[NS])/"), "zone")
+
+
+def _check_types(schema: pa.Schema, index: SourcePath) -> None:
+    """Refuse columns of another type, all at once."""
+    problems = []
+    for name in _TABLE_COLUMNS:
+        kind = schema.field(name).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        if not (is_text if name in _TEXT_COLUMNS else is_number):
+            problems.append(f"column '{name}': found {kind}, expected {'text' if name in _TEXT_COLUMNS else 'numbers'}")
+    if problems:
+        raise SourceContentError(str(index), problems, "Was the index written again by a tool? Download it again.")
+
+
+def _check_values(rows: pa.Table, index: SourcePath) -> None:
+    """Refuse rows without a value; they would belong to no place."""
+    counts = {name: rows[name].null_count for name in _TABLE_COLUMNS}
+    problems = [f"column '{name}': found {n} of {len(rows)} rows without a value" for name, n in counts.items() if n]
+    if problems:
+        raise SourceContentError(str(index), [*problems, "expected none"], "Remove these rows, or download it again.")
 
 
 def _find_index(product: Product, source: SourceSettings) -> SourcePath:

@@ -2,14 +2,13 @@
 
 Source: Earth Genome on Source Cooperative; CC-BY-4.0. Layout: `design/formats.md`, 2. Ids are the 55 bits of
 the centroid's geohash, so they say where a patch is before its vector is read, and are the key of duplicates:
-neighbouring tiles overlap by 9.8 km. Belongs here: reading one file, one copy per id. Does not: the listing
-of files (`index.py`), the lattice (`transforms/lattice.py`).
+neighbouring tiles overlap by 9.8 km. Belongs here: reading one file. Does not: one copy per id (`eg_copies.py`), the
+listing of files (`index.py`), the lattice (`transforms/lattice.py`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,26 +17,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from transforms.dedup import choose_copies, cosine_distance
 from transforms.errors import LatticeError
 from transforms.geohash import decode, encode
 from transforms.lattice import EARTH_RADIUS_M, LatticePlaces, recover
 from transforms.sentinel2 import sentinel2_tile_epsg
-from transforms.utm import mgrs_squares
 from warehouse.errors import MissingColumnsError, SourceContentError, SourceFormatError
 from warehouse.products import Product
 from warehouse.sections import Bbox
 from warehouse.source_paths import SourcePath
 from warehouse.sources.files import open_parquet
 from warehouse.sources.geometries import Geometries, find_geometry_column, read_geometries
+from warehouse.sources.model_statement import check_statement, read_statement
 from warehouse.sources.vectors import FloatMatrix, stack_list_column
 
 #: An id and its geometry are one place: largest accepted distance, metres (the geohash cell is 0.15 m).
 ID_TOLERANCE_M = 1.0
 _ID_COLUMN = "id"
-#: Rows copied at a time: indexing makes a temporary copy.
-_GATHER_ROWS = 16_384
-_TILE = re.compile(r"^(\d{2}[A-Z]{3})(?=[_.]|$)")
+_NAME = re.compile(r"^(\d{2}[A-Z]{3})(?=[_.]|$)(?:_(\d{4})-01-01_(\d{4})-01-01\.)?")
 _GEOHASH_LENGTH = 11
 _GEOHASH_ALPHABET = "0123456789bcdefghjkmnpqrstuvwxyz"
 
@@ -56,6 +52,7 @@ class EgFile:
         source_id: uint64 (n,), the published id.
         places: lattice, row, column and centroid of each patch.
         vectors: float32 (n, dims), not unit length.
+        is_empty: True where the file has no rows at all, inside the area or outside.
     """
 
     path: SourcePath
@@ -65,37 +62,7 @@ class EgFile:
     source_id: Ids
     places: LatticePlaces
     vectors: FloatMatrix
-
-    def __len__(self) -> int:
-        return len(self.patch_id)
-
-
-@dataclass(frozen=True)
-class EgPatches:
-    """Unique patches of several files, ascending by id.
-
-    Attributes:
-        patch_id: uint64 (m,), unique.
-        source_id: uint64 (m,), published id of the chosen copy.
-        places: lattice, row, column and centroid.
-        vectors: float32 (m, dims), of the chosen copy.
-        n_copies: int16 (m,), rows that carry the id.
-        copies_max_cosine_distance: float32 (m,), largest ``1 - cos`` of a copy to the chosen one; 0 for one
-            copy.
-        epsg: int32 (m,), zone of the chosen copy's tile.
-        tile: str (m,), tile of the chosen copy.
-        path: str (m,), file of the chosen copy.
-    """
-
-    patch_id: Ids
-    source_id: Ids
-    places: LatticePlaces
-    vectors: FloatMatrix
-    n_copies: npt.NDArray[np.int16]
-    copies_max_cosine_distance: npt.NDArray[np.float32]
-    epsg: npt.NDArray[np.int32]
-    tile: npt.NDArray[np.str_]
-    path: npt.NDArray[np.str_]
+    is_empty: bool = False
 
     def __len__(self) -> int:
         return len(self.patch_id)
@@ -115,28 +82,31 @@ def read_patches(path: SourcePath, product: Product, *, area: Bbox | None = None
 
     Raises:
         SourceMissingError: there is no such file.
-        SourceFormatError: not Parquet, or its name does not begin with a tile.
+        SourceFormatError: not Parquet, its name does not begin with a tile, or its vectors are no lists of float32.
         MissingColumnsError: id, vector or geometry column are not there.
+        AnotherProductError: the file states another model, year or length.
         SourceContentError: vectors of another length or with NaN, ids that disagree with their geometry by 1
             m or more, or patches off the lattice.
     """
-    tile = _parse_tile(path)
+    tile, year = _parse_name(path)
     with open_parquet(path) as file:
         geometry = _check_columns(file.schema_arrow, path, product)
+        check_statement(path, product, year, read_statement(file.schema_arrow.metadata, path))
         groups = [_read_group_ids(file, number, path, area) for number in range(file.num_row_groups)]
         ids = np.concatenate([np.empty(0, np.uint64), *(ids[inside] for ids, inside in groups)])
         # filled in place: a file holds 360 MB of vectors, which should not be in memory twice
         vectors = np.empty((len(ids), product.dims), np.float32)
         problems: list[str] = []
-        start = 0
+        start, first_row = 0, 0
         for number, (group_ids, inside) in enumerate(groups):
-            if not inside.any():
+            rows, first_row = first_row + np.flatnonzero(inside), first_row + len(inside)
+            if not len(rows):
                 continue
             table = file.read_row_group(number, columns=[product.vector_column, geometry])
             if not inside.all():
                 table = table.filter(pa.array(inside))
             points = read_geometries(table.replace_schema_metadata(file.schema_arrow.metadata), geometry, str(path))
-            stacked, found = stack_list_column(table[product.vector_column], product.dims)
+            stacked, found = stack_list_column(table[product.vector_column], product.dims, product.vector_column, rows)
             problems += found + _find_misplaced(group_ids[inside], points)
             if len(stacked) == len(table):
                 vectors[start : start + len(table)] = stacked
@@ -149,7 +119,8 @@ def read_patches(path: SourcePath, product: Product, *, area: Bbox | None = None
         )
     places = _recover(ids, path)
     # ids may be off by rounding within the tolerance; the lattice's own key joins and finds copies
-    return EgFile(path, tile, sentinel2_tile_epsg(tile), encode(places.lon, places.lat), ids, places, vectors)
+    key, is_empty = encode(places.lon, places.lat), not any(len(inside) for _, inside in groups)
+    return EgFile(path, tile, sentinel2_tile_epsg(tile), key, ids, places, vectors, is_empty)
 
 
 def parse_ids(column: pa.ChunkedArray, path: SourcePath) -> Ids:
@@ -180,66 +151,6 @@ def parse_ids(column: pa.ChunkedArray, path: SourcePath) -> Ids:
     return ids.astype(np.uint64)
 
 
-def resolve_duplicates(files: Sequence[EgFile]) -> EgPatches:
-    """Keep one copy per id: that of the tile whose MGRS square holds the centroid, else of the first path.
-
-    Args:
-        files: all files, or parts of files, that hold copies of the patches wanted.
-
-    Returns:
-        The unique patches; the choice for one id does not depend on the other ids.
-    """
-    ordered = sorted(files, key=lambda file: str(file.path))
-    ids = np.concatenate([np.empty(0, np.uint64), *(file.patch_id for file in ordered)])
-    rank = np.repeat(np.arange(len(ordered)), [len(file) for file in ordered])
-    tiles = np.array([file.tile for file in ordered], np.str_).reshape(-1)
-    lon, lat = decode(ids)
-    is_own = mgrs_squares(lon, lat) == tiles[rank] if len(ids) else np.empty(0, bool)
-    choice = choose_copies(ids, is_own, rank)
-    owner = rank[choice.chosen]
-    vectors, distance = _gather(ordered, rank, choice.chosen, choice.group)
-    lon, lat = decode(choice.ids)
-    published = np.concatenate([np.empty(0, np.uint64), *(file.source_id for file in ordered)])
-    return EgPatches(
-        choice.ids,
-        published[choice.chosen],
-        recover(lon, lat),
-        vectors,
-        choice.n_copies,
-        distance,
-        np.array([file.epsg for file in ordered], np.int32)[owner],
-        tiles[owner],
-        np.array([str(file.path) for file in ordered], np.str_).reshape(-1)[owner],
-    )
-
-
-def _gather(
-    files: Sequence[EgFile],
-    rank: npt.NDArray[np.int64],
-    chosen: npt.NDArray[np.int64],
-    group: npt.NDArray[np.int64],
-) -> tuple[FloatMatrix, npt.NDArray[np.float32]]:
-    """Collect the chosen vectors and compare the other copies with them, one file at a time.
-
-    Files are never stacked: only the chosen vectors are held a second time.
-    """
-    dims = files[0].vectors.shape[1] if files else 0
-    vectors = np.empty((len(chosen), dims), np.float32)
-    distance = np.zeros(len(chosen), np.float32)
-    starts = np.searchsorted(rank, np.arange(len(files)))
-    for number, file in enumerate(files):
-        mine = np.flatnonzero(rank[chosen] == number)
-        for few in np.array_split(mine, len(mine) // _GATHER_ROWS + 1):
-            vectors[few] = file.vectors[chosen[few] - starts[number]]
-    is_chosen = np.zeros(len(rank), bool)
-    is_chosen[chosen] = True
-    for number, file in enumerate(files):
-        others = np.flatnonzero(~is_chosen[starts[number] : starts[number] + len(file)])
-        target = group[others + starts[number]]
-        np.maximum.at(distance, target, cosine_distance(file.vectors[others], vectors[target]).astype(np.float32))
-    return vectors, distance
-
-
 def _check_columns(schema: pa.Schema, path: SourcePath, product: Product) -> str:
     """Give the name of the geometry column after checking that ids and vectors are there."""
     missing = [name for name in (_ID_COLUMN, product.vector_column) if name not in schema.names]
@@ -247,7 +158,18 @@ def _check_columns(schema: pa.Schema, path: SourcePath, product: Product) -> str
         raise MissingColumnsError(
             str(path), missing, schema.names, "Is this another product? Set its layout in the registry."
         )
+    kind = schema.field(product.vector_column).type
+    if not _is_float_list(kind):
+        raise SourceFormatError(
+            str(path), f"column '{product.vector_column}'", kind, f"list<float> of {product.dims}, as published",
+            "Was the file written again by a tool? Download it again, or cast the column to float32 lists.",
+        )  # fmt: skip
     return find_geometry_column(schema, str(path), product.geometry_column)
+
+
+def _is_float_list(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list and pa.types.is_float32(kind.value_type))
 
 
 def _read_group_ids(
@@ -289,8 +211,9 @@ def _recover(ids: Ids, path: SourcePath) -> LatticePlaces:
         raise SourceContentError(str(path), [str(error)], "Otherwise download it again.") from error
 
 
-def _parse_tile(path: SourcePath) -> str:
-    match = _TILE.match(path.name)
+def _parse_name(path: SourcePath) -> tuple[str, int | None]:
+    """Give the tile of a file, and the year where its name spans one."""
+    match = _NAME.match(path.name)
     if match is None:
         raise SourceFormatError(
             str(path),
@@ -299,7 +222,8 @@ def _parse_tile(path: SourcePath) -> str:
             "{MGRS}_{start}_{stop}.parquet",
             "Give the file its published name.",
         )
-    return match[1]
+    year = int(match[2]) if match[2] and match[3] and int(match[3]) == int(match[2]) + 1 else None
+    return match[1], year
 
 
 def _parse_text_id(text: str, path: SourcePath) -> int:
@@ -316,6 +240,6 @@ def _parse_text_id(text: str, path: SourcePath) -> int:
 def _bad_ids(path: SourcePath, found: str) -> SourceContentError:
     return SourceContentError(
         str(path),
-        [f"ids: found {found}, expected 55-bit geohash numbers or {_GEOHASH_LENGTH}-letter geohashes"],
+        [f"column '{_ID_COLUMN}': found {found}, expected 55-bit geohash numbers or 11-letter geohashes"],
         "Is this another product? Set its layout to 'patch_geoparquet' in the registry.",
     )

@@ -17,6 +17,7 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from transforms.shards import Bbox
 from warehouse.errors import SourceFormatError, SourceMissingError
 from warehouse.sources.rasters import GDAL_OPTIONS, damaged_error, open_raster
 
@@ -46,6 +47,20 @@ class LabelRaster:
             raise SourceMissingError(
                 f"label raster {path}", "no such file", "a GeoTIFF, or a glob of them", "Set labels.*.path."
             )
+        self._nodata: set[float] = set()
+
+    @property
+    def nodata_codes(self) -> frozenset[float]:
+        """Declared nodata codes of the tiles that were sampled so far."""
+        return frozenset(self._nodata)
+
+    def bounds(self) -> list[Bbox]:
+        """Give the bounds of every tile in degrees: west, south, east, north.
+
+        Raises:
+            SourceFormatError: a tile has several bands, no CRS or codes that are no integers.
+        """
+        return [_tile_bounds(path) for path in self.paths]
 
     def sample(self, lon: npt.ArrayLike, lat: npt.ArrayLike) -> Codes:
         """Give the code of the cell that contains each point.
@@ -73,6 +88,7 @@ class LabelRaster:
             if not len(todo):
                 break
             found, nodata = _sample_tile(path, lons[todo], lats[todo])
+            self._nodata |= set() if nodata is None else {nodata}
             is_inside = found != OUTSIDE
             has_data = is_inside if nodata is None else is_inside & (found != nodata)
             # a nodata cell is kept only where no tile before it said anything, and stays open for the next
@@ -81,6 +97,16 @@ class LabelRaster:
             codes[todo[use]] = found[use]
             is_open[todo[has_data]] = False
         return codes
+
+
+def _tile_bounds(path: Path) -> Bbox:
+    with open_raster(path) as dataset:
+        _check(dataset, path)
+        to_degrees = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(dataset.crs.to_wkt()), 4326, always_xy=True)
+        box = dataset.bounds
+        x, y = sorted((box.left, box.right)), sorted((box.bottom, box.top))
+        west, south, east, north = to_degrees.transform_bounds(x[0], y[0], x[1], y[1])
+        return float(west), float(south), float(east), float(north)
 
 
 def _sample_tile(path: Path, lon: FloatArray, lat: FloatArray) -> tuple[Codes, float | None]:
@@ -125,7 +151,9 @@ def _check(dataset: Any, path: Path) -> None:
             str(path), "bands", dataset.count, 1, "Write the band of the classes with gdal_translate -b."
         )
     if dataset.crs is None:
-        raise SourceFormatError(str(path), "CRS", None, "any CRS", "Write it with gdal_edit.py -a_srs.")
+        raise SourceFormatError(
+            str(path), "CRS", "none", "any CRS", "Write the CRS that it is in: gdal_edit.py -a_srs EPSG:4326."
+        )
     if not np.issubdtype(np.dtype(dataset.dtypes[0]), np.integer) or np.dtype(dataset.dtypes[0]).itemsize > 4:
         raise SourceFormatError(
             str(path), "data type", dataset.dtypes[0], "integer class codes of at most 32 bits",

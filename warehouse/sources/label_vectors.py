@@ -20,6 +20,7 @@ import shapely
 
 from transforms.label_geometry import NOWHERE, PolygonIndex, mend_polygons
 from transforms.labels import NODATA_ID
+from transforms.shards import Bbox
 from warehouse.errors import MissingColumnsError, SourceContentError, SourceFormatError, SourceMissingError
 from warehouse.sources.vector_files import read_vector_file, say_rows
 
@@ -79,6 +80,12 @@ class LabelLayer:
         to_degrees = pyproj.Transformer.from_crs(self.crs, 4326, always_xy=True)
         lon, lat = to_degrees.transform(shapely.get_x(self.geometry), shapely.get_y(self.geometry))
         return np.asarray(lon), np.asarray(lat)
+
+    def bounds(self) -> Bbox:
+        """Give west, south, east, north of all features in degrees."""
+        to_degrees = pyproj.Transformer.from_crs(self.crs, 4326, always_xy=True)
+        west, south, east, north = to_degrees.transform_bounds(*shapely.total_bounds(self.geometry))
+        return float(west), float(south), float(east), float(north)
 
     def _turns(self) -> list[float]:
         """List the turns around the world at which places must be looked for too."""

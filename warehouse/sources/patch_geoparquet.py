@@ -20,6 +20,7 @@ from warehouse.products import Product
 from warehouse.source_paths import SourcePath
 from warehouse.sources.files import open_parquet, read_parquet
 from warehouse.sources.geometries import Geometries, find_geometry_column, read_geometries
+from warehouse.sources.model_statement import check_statement, read_statement
 from warehouse.sources.vectors import FloatMatrix, stack_list_column
 
 FloatArray = npt.NDArray[np.float64]
@@ -86,11 +87,13 @@ def read_patch_file(path: SourcePath, product: Product) -> PatchFile:
         SourceMissingError: there is no such file.
         SourceFormatError: it is not Parquet, or the geometry is no WKB.
         MissingColumnsError: vector, id or geometry column are not there.
+        AnotherProductError: the file states another model or length.
         SourceContentError: vectors of another length or with NaN, or rows without a footprint.
     """
     table = read_parquet(path)
     geometry = _check_columns(table.schema, path, product)
-    vectors, problems = stack_list_column(table[product.vector_column], product.dims)
+    check_statement(path, product, None, read_statement(table.schema.metadata, path))
+    vectors, problems = stack_list_column(table[product.vector_column], product.dims, product.vector_column)
     if problems:
         raise SourceContentError(
             str(path), problems, "Is this another product? Set dims and vector_column in its registry entry."

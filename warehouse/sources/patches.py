@@ -7,6 +7,7 @@ formats themselves (`eg_geoparquet.py`, `patch_geoparquet.py`), ownership.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +21,26 @@ from transforms.sentinel2 import sentinel2_tile_box
 from warehouse.products import Product
 from warehouse.source_paths import SourcePath
 from warehouse.source_settings import SourceSettings
-from warehouse.sources.eg_geoparquet import read_patches, resolve_duplicates
+from warehouse.sources.eg_copies import resolve_duplicates
+from warehouse.sources.eg_geoparquet import EgFile, read_patches
 from warehouse.sources.files import locate
 from warehouse.sources.patch_geoparquet import PatchFile, read_patch_file
 
 
-def read_unique_patches(product: Product, source: SourceSettings, index: pa.Table, bbox: Bbox) -> UniquePatches:
+@dataclass(frozen=True)
+class PatchReading:
+    """What the files of one year gave.
+
+    Attributes:
+        patches: unique patches, ascending by key.
+        notes: what a reader of the rows must know of the files.
+    """
+
+    patches: UniquePatches
+    notes: tuple[str, ...]
+
+
+def read_unique_patches(product: Product, source: SourceSettings, index: pa.Table, bbox: Bbox) -> PatchReading:
     """Read all patches of some files, one copy of each.
 
     Args:
@@ -35,21 +50,20 @@ def read_unique_patches(product: Product, source: SourceSettings, index: pa.Tabl
         bbox: patches outside may be left out (they are where that saves reading).
 
     Returns:
-        Unique patches, ascending by key.
+        The patches; files without rows are noted.
+
+    Raises:
+        AnotherProductError: a file is of another model or year than the product.
+        SourceMissingError, SourceFormatError, MissingColumnsError, SourceContentError: see `read_patches` and
+            `read_patch_file`.
     """
     paths = file_paths(source, index)
-    if product.layout == "eg_geoparquet":
-        found = resolve_duplicates([read_patches(path, product, area=bbox) for path in paths])
-        return UniquePatches(
-            found.patch_id,
-            found.source_id.astype(np.str_),
-            found.vectors.reshape(-1, product.dims),
-            found.n_copies,
-            found.copies_max_cosine_distance,
-            found.places.lon,
-            found.places.lat,
-        )
-    return _resolve_files([read_patch_file(path, product) for path in paths], product.dims)
+    if product.layout != "eg_geoparquet":
+        files = [read_patch_file(path, product) for path in paths]
+        return PatchReading(_resolve_files(files, product.dims), ())
+    tiles = [read_patches(path, product, area=bbox) for path in paths]
+    notes = tuple(f"{tile.path.name}: the file has no rows" for tile in tiles if tile.is_empty)
+    return PatchReading(_resolve_tiles(tiles, product.dims), notes)
 
 
 def read_footprint_places(product: Product, source: SourceSettings, index: pa.Table) -> PatchPlaces:
@@ -67,6 +81,20 @@ def tile_covers(index: pa.Table) -> list[TileCover]:
     """Describe what the files of an Earth Genome index cover."""
     tiles = dict(zip(index["path"].to_pylist(), index["tile"].to_pylist(), strict=True))
     return [TileCover(path, tile, sentinel2_tile_box(tile)) for path, tile in tiles.items()]
+
+
+def _resolve_tiles(tiles: Sequence[EgFile], dims: int) -> UniquePatches:
+    """Keep the copy of the tile that owns each patch."""
+    found = resolve_duplicates(tiles)
+    return UniquePatches(
+        found.patch_id,
+        found.source_id.astype(np.str_),
+        found.vectors.reshape(-1, dims),
+        found.n_copies,
+        found.copies_max_cosine_distance,
+        found.places.lon,
+        found.places.lat,
+    )
 
 
 def _resolve_files(files: Sequence[PatchFile], dims: int) -> UniquePatches:

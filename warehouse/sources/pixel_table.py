@@ -133,7 +133,7 @@ def _stack(table: pa.Table, product: Product) -> tuple[FloatMatrix, list[str]]:
         return np.empty((0, product.dims), np.float32), [
             f"vector column '{product.vector_column}': found {count} of it in {table.column_names[:12]}, expected one"
         ]
-    return stack_list_column(table[product.vector_column], product.dims)
+    return stack_list_column(table[product.vector_column], product.dims, product.vector_column)
 
 
 def _find_scale_problems(vectors: FloatMatrix) -> list[str]:

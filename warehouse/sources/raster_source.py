@@ -52,6 +52,11 @@ class RasterSource(ABC):
     def plan_blocks(self, year: int, boxes: Sequence[UtmBox], block_px: int = 1024) -> list[PlannedBlock]:
         """List the blocks that touch any of the boxes, each once, without overlap; reads headers only."""
 
+    def list_notes(self, plan: Sequence[PlannedBlock]) -> list[str]:
+        """Say what a reader of the pixels must know of the files of a plan: what is not as published in them."""
+        headers = dict.fromkeys(block.header for block in plan)
+        return [note for header in headers for note in self._describe_oddities(header)]
+
     @abstractmethod
     def read_blocks(self, plan: Sequence[PlannedBlock]) -> Iterator[PixelWindow]:
         """Read planned blocks in the order given."""
@@ -63,3 +68,7 @@ class RasterSource(ABC):
     @abstractmethod
     def pitch(self, path: str | PurePath) -> tuple[float, float]:
         """Give width and height of a pixel of one file of the index, metres."""
+
+    def _describe_oddities(self, header: RasterHeader) -> list[str]:
+        """Say what is not as published in a file that is accepted."""
+        return []

@@ -137,6 +137,11 @@ def read_header(dataset: Any, path: SourcePath) -> RasterHeader:
     affine = dataset.transform
     epsg = dataset.crs.to_epsg() if dataset.crs else None
     is_metric = bool(dataset.crs) and dataset.crs.is_projected and dataset.crs.linear_units_factor[1] == 1.0
+    if not dataset.crs:
+        raise SourceFormatError(
+            str(path), "CRS", "none", "an EPSG code with metres",
+            "Download it again, or write the CRS that it is in: gdal_edit.py -a_srs EPSG:32648.",
+        )  # fmt: skip
     if epsg is None or not is_metric:
         raise SourceFormatError(
             str(path),

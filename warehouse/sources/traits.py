@@ -6,9 +6,7 @@ Belongs here: a few bytes of a patch file or the header of a raster. Does not: w
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -20,12 +18,11 @@ from warehouse.products import Product
 from warehouse.source_paths import SourcePath
 from warehouse.sources.eg_geoparquet import parse_ids
 from warehouse.sources.files import open_parquet
+from warehouse.sources.model_statement import read_statement
 from warehouse.sources.rasters import open_raster, read_header
 
 #: Rows of a patch file that are looked at.
 _ROWS = 64
-#: Footer key in which the files of some years name their model.
-_MODEL_KEY = b"emb"
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,8 @@ def _read_patch_traits(product: Product, path: SourcePath) -> FileTraits:
         names = file.schema_arrow.names
         columns = [name for name in ("id", product.vector_column) if name in names]
         rows = next(file.iter_batches(_ROWS, columns=columns), None)
-        model = _find_model(file.schema_arrow.metadata)
+        statement = read_statement(file.schema_arrow.metadata, path)
+    model = statement.model or None if statement is not None else None
     if rows is None or not rows.num_rows:
         return FileTraits(str(path), model=model)
     table = pa.Table.from_batches([rows])
@@ -100,15 +98,3 @@ def _is_on_lattice(ids: pa.ChunkedArray, path: SourcePath) -> bool:
 def _count_dims(vectors: pa.ChunkedArray | None) -> int | None:
     first = vectors[0].as_py() if vectors is not None else None
     return len(first) if isinstance(first, list) else None
-
-
-def _find_model(metadata: dict[bytes, bytes] | None) -> str | None:
-    """Read the name of the model from the footer, in the form of the 2023 files."""
-    try:
-        record: Any = json.loads((metadata or {}).get(_MODEL_KEY, b"{}"))
-    except ValueError:
-        return None
-    model = record.get("model") if isinstance(record, dict) else None
-    if isinstance(model, dict):
-        model = model.get("id") or model.get("name")
-    return str(model) if model else None

@@ -6,6 +6,8 @@ Belongs here: list columns and one-column-per-dimension tables. Does not: places
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -14,12 +16,16 @@ import pyarrow.compute as pc
 FloatMatrix = npt.NDArray[np.float32]
 
 
-def stack_list_column(column: pa.ChunkedArray | pa.Array, dims: int) -> tuple[FloatMatrix, list[str]]:
+def stack_list_column(
+    column: pa.ChunkedArray | pa.Array, dims: int, name: str, rows: npt.NDArray[np.integer] | None = None
+) -> tuple[FloatMatrix, list[str]]:
     """Stack a list column into a matrix.
 
     Args:
         column: list, large_list or fixed_size_list of numbers.
         dims: expected length of every list.
+        name: of the column, for messages.
+        rows: int (n,), where in the file the rows are, for messages; None = from its beginning.
 
     Returns:
         (float32 (n, dims), problems): the matrix is empty where there are problems of type or length; NaN
@@ -32,19 +38,19 @@ def stack_list_column(column: pa.ChunkedArray | pa.Array, dims: int) -> tuple[Fl
     kind = array.type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not is_list or not _is_number(kind.value_type):
-        return empty, [f"vectors: found type {kind}, expected a list of {dims} numbers"]
+        return empty, [f"column '{name}': found type {kind}, expected a list of {dims} numbers"]
     if array.null_count:
-        return empty, [f"vectors: found {array.null_count} rows without a vector, expected one in every row"]
+        return empty, [f"column '{name}': found {array.null_count} rows without a vector, expected one in every row"]
     lengths = pc.value_counts(pc.list_value_length(array)).to_pylist() if len(array) else []
     wrong = {item["values"]: item["counts"] for item in lengths if item["values"] != dims}
     if wrong:
         found = ", ".join(f"{count} rows of {length}" for length, count in sorted(wrong.items()))
-        return empty, [f"vectors: found {found} dimensions, expected {dims} in every row"]
+        return empty, [f"column '{name}': found {found} dimensions, expected {dims} in every row"]
     values = array.flatten()
     if values.null_count:
         values = values.cast(pa.float32()).fill_null(float("nan"))
     matrix = values.to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(-1, dims)
-    return matrix, find_nan_rows(matrix)
+    return matrix, _find_nan_rows(matrix, f"column '{name}'", lambda k: f"element {k}", rows)
 
 
 def stack_columns(table: pa.Table, pattern: str, dims: int) -> tuple[FloatMatrix, list[str]]:
@@ -77,20 +83,21 @@ def stack_columns(table: pa.Table, pattern: str, dims: int) -> tuple[FloatMatrix
     matrix = np.empty((len(table), dims), np.float32)
     for i, name in enumerate(names):
         matrix[:, i] = table[name].cast(pa.float64()).fill_null(float("nan")).to_numpy()
-    return matrix, find_nan_rows(matrix, names)
+    return matrix, _find_nan_rows(matrix, "vectors", lambda k: f"column '{names[k]}'")
 
 
-def find_nan_rows(matrix: FloatMatrix, names: list[str] | None = None) -> list[str]:
+def _find_nan_rows(
+    matrix: FloatMatrix, what: str, locate: Callable[[int], str], rows: npt.NDArray[np.integer] | None = None
+) -> list[str]:
     """Say how many rows hold NaN or infinity, and where the first one is; empty where none does."""
     is_bad = ~np.isfinite(matrix)
-    rows = np.flatnonzero(is_bad.any(axis=1))
-    if not len(rows):
+    bad = np.flatnonzero(is_bad.any(axis=1))
+    if not len(bad):
         return []
-    element = int(np.argmax(is_bad[rows[0]]))
-    where = f"column '{names[element]}'" if names else f"element {element}"
+    first = int(bad[0])
     return [
-        f"vectors: found {len(rows)} of {len(matrix)} rows with NaN or infinite values, "
-        f"the first at row {rows[0]}, {where}, expected finite numbers"
+        f"{what}: found {len(bad)} of {len(matrix)} rows with NaN or infinite values, the first at row "
+        f"{first if rows is None else rows[first]}, {locate(int(np.argmax(is_bad[first])))}, expected finite numbers"
     ]
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from tests.warehouse.fake_tables import PROVENANCE, declared_rows
 from transforms import geohash
 from transforms.places import PatchPlaces, PixelPlaces
+from transforms.shards import Shard, shards_table
 from transforms.utm import project, unproject
 from warehouse.layout import ALL
 from warehouse.settings import Settings
@@ -25,11 +26,13 @@ PRODUCTS = {
 }
 PRODUCTS["points"]["vector_columns"] = "A{:02d}"
 CLASSES = {"water": 80, "tree": 10, "crop": 40}
+#: Around the places of the tests.
+AREA = (102.5, 12.0, 104.0, 13.0)
 RASTER = {"kind": "geotiff", "path": "labels/*.tif", "classes": CLASSES, "years": {YEAR: 2021}}
 
 
 def open_warehouse(root: Path, label: dict[str, Any], files: dict[str, list[str]] | None = None) -> Warehouse:
-    """Open a warehouse of chips and points whose indexes list the given files."""
+    """Open a warehouse of chips and points, one shard large, whose indexes list the given files."""
     label = {**label, "path": root / label["path"]} if "path" in label else label
     settings = Settings(
         name="tiny",
@@ -44,6 +47,8 @@ def open_warehouse(root: Path, label: dict[str, Any], files: dict[str, list[str]
         limits={"min_free_mb": 0},
     )
     warehouse = Warehouse(settings)
+    rows = shards_table([Shard("all", "region", EPSG, AREA)], AREA, on_lattice=False, is_simulated=False)
+    warehouse.write("core_grid__shards", ALL, rows, PROVENANCE)
     for product, paths in (files or {}).items():
         write_index(warehouse, product, paths)
     return warehouse

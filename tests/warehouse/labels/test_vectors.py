@@ -112,12 +112,18 @@ def test_provenance_tells_what_was_repaired_and_left_out(tmp_path: Path) -> None
     assert "1 of 3 features" in record.notes[1]
 
 
-def test_labels_of_another_place_leave_everything_unlabelled(tmp_path: Path) -> None:
+def test_labels_of_another_place_are_refused_unless_ground_outside_has_a_class(tmp_path: Path) -> None:
     write(tmp_path, [shapely.box(700_000, 0, 710_000, 10_000)], ["W"])
     warehouse = open_warehouse(tmp_path, COVER)
-    pixels, patches = places_of([300_500], [1_399_500])
-    assert open_pixel_labels(warehouse, "cover").label_pixels(pixels)[0].tolist() == [-1]
-    assert open_patch_labels(warehouse, "cover").label_patches(patches)[0].valid_share.tolist() == [0]
+    for open_labels in (open_pixel_labels, open_patch_labels):
+        with pytest.raises(
+            SourceContentError, match=r"longitude 106\.80\.\.106\.89.*interest, longitude 102\.50\.\.104"
+        ):
+            open_labels(warehouse, "cover")
+    _, patches = places_of([300_500], [1_399_500])
+    source = open_patch_labels(open_warehouse(tmp_path, LAND), "cover")
+    assert source.label_patches(patches)[0].label.tolist() == [0]
+    assert source.provenance([]).notes == ("no polygon touches the area of interest: all of it is 'water'",)
 
 
 def test_polygons_have_a_class_at_any_point_and_points_have_not(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from transforms.lattice import LatticePlaces, enumerate_places
 from transforms.utm import mgrs_squares
 from warehouse.errors import SourceContentError
 from warehouse.products import Product
-from warehouse.sources.eg_geoparquet import EgFile, EgPatches, parse_ids, read_patches, resolve_duplicates
+from warehouse.sources.eg_copies import EgPatches, resolve_duplicates
+from warehouse.sources.eg_geoparquet import EgFile, parse_ids, read_patches
 
 #: Two squares that meet at the zone edge of 102 E.
 WEST_TILE, EAST_TILE = "47PRQ", "48PSV"

@@ -1,0 +1,7 @@
+-- purpose: source files are as published: none without rows, none that is stored another way up
+-- grain: one failing row per core table and note of its provenance
+-- inputs: stored_footers
+select distinct table_name, unnest(from_json(record -> '$.notes', '["VARCHAR"]')) as note
+from stored_footers
+where starts_with(table_name, 'core_')
+and not starts_with(table_name, 'core_label_')
