@@ -27,11 +27,11 @@ from transforms.degree_grid import OUTSIDE, take_nearest
 from transforms.utm import UtmBox
 from transforms.windows import PixelGrid, PixelWindow
 from warehouse.products import Product
-from warehouse.source_paths import SourcePath
+from warehouse.source_paths import FileFacts, SourcePath
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.block_memory import BlockMemory
 from warehouse.sources.bounds import SIDES
-from warehouse.sources.files import list_files, stat_file
+from warehouse.sources.files import list_files, stat_files
 from warehouse.sources.mosaic_store import ARRAY, Mosaic, missing_year_error, open_mosaic
 from warehouse.sources.nodata import check_whole_pixels, count_nodata_bands
 from warehouse.sources.raster_source import PlannedBlock, RasterSource
@@ -51,13 +51,15 @@ class AefZarrSource(RasterSource):
 
     Args:
         product: registry entry.
-        root: folder of the Zarr group.
-        index_rows: rows of `raw_{product}__index`; not needed, a mosaic finds its files itself.
+        root: folder of the Zarr group, or its URL.
+        index_rows: rows of `raw_{product}__index`: remote files that they name are read in the version that they saw.
     """
 
     def __init__(self, product: Product, root: SourcePath, index_rows: pa.Table) -> None:
         self.product = product
-        self._mosaic = open_mosaic(root, product)
+        known = [row for row in index_rows.to_pylist() if row["etag"] is not None]
+        versions = {row["path"]: FileFacts(row["size_bytes"], row["etag"]) for row in known}
+        self._mosaic = open_mosaic(root, product, versions)
         self._memory = BlockMemory()
 
     def plan_blocks(self, year: int, boxes: Sequence[UtmBox], block_px: int = 1024) -> list[PlannedBlock]:
@@ -159,18 +161,28 @@ def list_mosaic_shards(
     wanted = [year for year in mosaic.years if year in years]
     if not wanted:
         raise missing_year_error(mosaic, sorted(years))
-    found = _list_stored(source.root) if area is None else None
-    rows = []
-    for year in wanted:
-        time = mosaic.find_year(year)
-        places = _shards_of_area(mosaic, area) if area is not None else [at[1:] for at in found or [] if at[0] == time]
-        for row, column in places:
-            path = mosaic.shard_key(time, row, column)
-            if stat_file(source.root / path) is not None:
-                bounds = zip(SIDES, _shard_bbox(mosaic, row, column), strict=True)
-                degrees = {f"{side}_deg": value for side, value in bounds}
-                rows.append({"year": year, "tile": f"r{row:04d}c{column:04d}", "path": path, **degrees})
-    return rows
+    places = _list_places(mosaic, source.root, wanted, area)
+    paths = [mosaic.shard_key(mosaic.find_year(year), row, column) for year, row, column in places]
+    facts = stat_files([source.root / path for path in paths])
+    found = zip(places, paths, facts, strict=True)
+    return [_shard_row(mosaic, *place, path) for place, path, one in found if one is not None]
+
+
+def _list_places(
+    mosaic: Mosaic, root: SourcePath, years: Sequence[int], area: Area | None
+) -> list[tuple[int, int, int]]:
+    """List (year, row, column) of shards: those that an area touches, or else all that are stored."""
+    if area is None:
+        stored = [(mosaic.years[time], row, column) for time, row, column in _list_stored(root)]
+        return [place for place in stored if place[0] in years]
+    shards = _shards_of_area(mosaic, area)
+    return [(year, row, column) for year in years for row, column in shards]
+
+
+def _shard_row(mosaic: Mosaic, year: int, row: int, column: int, path: str) -> dict[str, Any]:
+    bounds = zip(SIDES, _shard_bbox(mosaic, row, column), strict=True)
+    degrees = {f"{side}_deg": value for side, value in bounds}
+    return {"year": year, "tile": f"r{row:04d}c{column:04d}", "path": path, **degrees}
 
 
 def _shards_of_area(mosaic: Mosaic, area: Area) -> list[tuple[int, int]]:

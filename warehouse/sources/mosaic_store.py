@@ -9,10 +9,10 @@ group with the array `embeddings` and the coordinate `time`. Does not: windows i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ import numpy.typing as npt
 from transforms.degree_grid import DegreeGrid
 from warehouse.errors import BandCountError, MissingPackageError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
-from warehouse.source_paths import RemotePath, SourcePath
+from warehouse.source_paths import FileFacts, RemotePath, SourcePath
+from warehouse.sources.files import is_there
 
 #: Array and coordinate of the published group.
 ARRAY = "embeddings"
@@ -53,7 +54,7 @@ class Mosaic:
         array: the `zarr` array (time, band, y, x).
     """
 
-    path: Path
+    path: SourcePath
     grid: DegreeGrid
     years: tuple[int, ...]
     shard_px: tuple[int, int]
@@ -118,28 +119,24 @@ def missing_year_error(mosaic: Mosaic, years: Sequence[int]) -> SourceMissingErr
     )  # fmt: skip
 
 
-def open_mosaic(root: SourcePath, product: Product) -> Mosaic:
+def open_mosaic(root: SourcePath, product: Product, versions: Mapping[str, FileFacts] = MappingProxyType({})) -> Mosaic:
     """Open a mosaic and check that it is what its product declares; reads metadata only.
 
     Args:
-        root: folder of the Zarr group, with `zarr.json` in it.
+        root: folder of the Zarr group, or its URL, with `zarr.json` in it.
         product: registry entry; its `pixel_deg` says how large a pixel is.
+        versions: of remote files that must be read as the index saw them, by path below the root.
 
     Returns:
         The mosaic.
 
     Raises:
         MissingPackageError: `zarr` is not installed.
-        SourceMissingError: there is no group, or no array or coordinate in it; or the root is a URL.
+        SourceMissingError: there is no group, or no array or coordinate in it.
         SourceFormatError: type, fill value, axes, CRS, pixel size or years are not as declared; all are listed.
         BandCountError: the store does not have one band per dimension.
     """
-    if isinstance(root, RemotePath):
-        raise SourceMissingError(
-            f"mosaic {root}", "a URL", "a folder: mosaics are not read from servers yet",
-            "Copy zarr.json, time/ and the shards of your area into a folder of the same names.",
-        )  # fmt: skip
-    group = _open_group(root)
+    group = _open_group(root, versions)
     array, time = _member(group, ARRAY, root), _member(group, TIME, root)
     if array.ndim != len(_AXES):
         raise SourceFormatError(str(root), f"axes of '{ARRAY}'", array.shape, "(time, band, y, x)", _FIX)
@@ -175,30 +172,36 @@ def import_zarr(what: str) -> Any:
     return zarr
 
 
-def _open_group(root: Path) -> Any:
+def _open_group(root: SourcePath, versions: Mapping[str, FileFacts]) -> Any:
     zarr = import_zarr(f"the mosaic {root}")
-    if not (root / "zarr.json").is_file():
+    if not is_there(root / "zarr.json"):
         raise SourceMissingError(
             f"mosaic {root}", "no zarr.json", "the folder of a Zarr v3 group",
             "Correct the root of the source: the folder that holds zarr.json and embeddings/.",
         )  # fmt: skip
     with _metadata_errors(root):
-        return zarr.open_group(zarr.storage.LocalStore(root, read_only=True), mode="r", zarr_format=3)
+        return zarr.open_group(_open_store(zarr, root, versions), mode="r", zarr_format=3)
 
 
-def _member(group: Any, name: str, root: Path) -> Any:
+def _open_store(zarr: Any, root: SourcePath, versions: Mapping[str, FileFacts]) -> Any:
+    if not isinstance(root, RemotePath):
+        return zarr.storage.LocalStore(root, read_only=True)
+    from warehouse.sources.remote_zarr import RemoteZarrStore
+
+    return RemoteZarrStore(root, versions)
+
+
+def _member(group: Any, name: str, root: SourcePath) -> Any:
     """Give an array of the group."""
     with _metadata_errors(root):
         found = group.get(name)
     if found is None or not hasattr(found, "shape"):
-        raise SourceMissingError(
-            f"mosaic {root}", f"no array '{name}' among {sorted(group.keys())}", f"arrays '{ARRAY}' and '{TIME}'", _FIX
-        )
+        raise SourceMissingError(f"mosaic {root}", f"no array '{name}'", f"arrays '{ARRAY}' and '{TIME}'", _FIX)
     return found
 
 
 @contextmanager
-def _metadata_errors(root: Path) -> Iterator[None]:
+def _metadata_errors(root: SourcePath) -> Iterator[None]:
     """Turn what zarr raises on metadata that it cannot read into a source error."""
     try:
         yield
