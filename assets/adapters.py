@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 
 import dagster as dg
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import YEAR_OF_PAIR, YEARS, read_key
+from orchestration.pools import MEMORY
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from warehouse.adapter_gains import GAINS, make_gains
@@ -51,10 +53,13 @@ def build_adapter_assets(core_tables: list[str]) -> list[dg.AssetsDefinition]:
             for table in ADAPTER_TABLES
         ],
         partitions_def=YEARS,
+        pool=MEMORY,
     )
-    def cells(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> Iterator[dg.MaterializeResult]:
+    def cells(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> Iterator[dg.MaterializeResult]:
         watch = Stopwatch()
-        rows = write_adapters(isthmus.open(), read_key(context), context.log.info)
+        rows = engine.run(write_adapters, isthmus.open(), read_key(context), report=context.log.info)
         for table in ADAPTER_TABLES:
             metadata = {"dagster/row_count": rows[table], "seconds": round(watch.seconds(), 3)}
             yield dg.MaterializeResult(asset_key=table, metadata=metadata)
@@ -67,8 +72,10 @@ def build_adapter_assets(core_tables: list[str]) -> list[dg.AssetsDefinition]:
         description=texts[GAINS],
         kinds={"parquet"},
     )
-    def gains(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def gains(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
-        return describe_written(write_gains(isthmus.open(), read_key(context)), watch)
+        return describe_written(engine.run(write_gains, isthmus.open(), read_key(context)), watch)
 
     return [cells, gains]

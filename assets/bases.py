@@ -7,7 +7,9 @@ serves evidence: an evaluation fits its own inside each training fold.
 
 import dagster as dg
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import YEAR_OF_PAIR, YEARS, read_key
+from orchestration.pools import MEMORY
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms.codebook_rows import codebook_table
@@ -56,12 +58,15 @@ def build_basis_asset(patches: Product) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(f"core_{patches.name}__patches", partition_mapping=YEAR_OF_PAIR)],
         partitions_def=YEARS,
         group_name="5_bases",
+        pool=MEMORY,
         description=f"Principal components of {patches.title}: the dimensions of upsampled windows, and their loss.",
         kinds={"parquet"},
     )
-    def basis(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def basis(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
-        return describe_written(write_basis(isthmus.open(), patches, read_key(context)), watch)
+        return describe_written(engine.run(write_basis, isthmus.open(), patches, read_key(context)), watch)
 
     return basis
 
@@ -74,11 +79,14 @@ def build_codebook_asset(pixels: Product) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(f"core_{pixels.name}__pixels", partition_mapping=YEAR_OF_PAIR)],
         partitions_def=YEARS,
         group_name="5_bases",
+        pool=MEMORY,
         description=f"Centres of pixels of {pixels.title}, for the stored columns `vlad` and `bow`.",
         kinds={"parquet"},
     )
-    def codebook(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def codebook(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
-        return describe_written(write_codebooks(isthmus.open(), pixels, read_key(context)), watch)
+        return describe_written(engine.run(write_codebooks, isthmus.open(), pixels, read_key(context)), watch)
 
     return codebook

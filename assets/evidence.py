@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import YEAR_OF_PAIR, YEARS, read_key
+from orchestration.pools import MEMORY
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from warehouse.cell_files import CELL_TABLES
@@ -60,10 +62,14 @@ def build_folds_asset(label_tables: Sequence[str], core_tables: Sequence[str]) -
             for table, text in texts.items()
         ],
         partitions_def=YEARS,
+        pool=MEMORY,
     )
-    def folds(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> Iterator[dg.MaterializeResult]:
+    def folds(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> Iterator[dg.MaterializeResult]:
         watch = Stopwatch()
-        for table, written in zip(texts, write_folds(isthmus.open(), read_key(context)), strict=True):
+        results = engine.run(write_folds, isthmus.open(), read_key(context))
+        for table, written in zip(texts, results, strict=True):
             yield describe_written(written, watch, asset_key=table)
 
     return folds
@@ -87,10 +93,13 @@ def build_cells_asset(feature_tables: Sequence[str]) -> dg.AssetsDefinition:
             for table in CELL_TABLES
         ],
         partitions_def=YEARS,
+        pool=MEMORY,
     )
-    def cells(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> Iterator[dg.MaterializeResult]:
+    def cells(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> Iterator[dg.MaterializeResult]:
         watch = Stopwatch()
-        rows = write_cells(isthmus.open(), read_key(context), context.log.info)
+        rows = engine.run(write_cells, isthmus.open(), read_key(context), report=context.log.info)
         for table in CELL_TABLES:
             metadata = {"dagster/row_count": rows.get(table, 0), "seconds": round(watch.seconds(), 3)}
             yield dg.MaterializeResult(asset_key=table, metadata=metadata)
@@ -109,10 +118,12 @@ def build_contrasts_asset() -> dg.AssetsDefinition:
         description="Arm minus native with the paired block interval and the verdict: the answers.",
         kinds={"parquet"},
     )
-    def contrasts(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def contrasts(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
         warehouse, key = isthmus.open(), read_key(context)
-        written = write_contrasts(warehouse, key)
+        written = engine.run(write_contrasts, warehouse, key)
         verdicts = warehouse.read("out_probe__contrasts", key, ["question", "arm", "verdict", "is_primary"])
         answers = {row["question"]: row["verdict"] for row in verdicts.to_pylist() if row["is_primary"]}
         return describe_written(written, watch, extra=answers)

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import YEAR_OF_PAIR, YEARS, read_key
+from orchestration.pools import MEMORY
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from warehouse.layout import PartitionKey
@@ -39,13 +41,16 @@ def build_fold_audit_asset(core_tables: Sequence[str]) -> dg.AssetsDefinition:
         ],
         partitions_def=YEARS,
         group_name="6_evidence",
+        pool=MEMORY,
         description="Distances, duplicates, coordinates alone, classes and blocks of every fold.",
         kinds={"parquet"},
     )
-    def fold_audit(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def fold_audit(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
         warehouse, key = isthmus.open(), read_key(context)
-        written = write_fold_audit(warehouse, key)
+        written = engine.run(write_fold_audit, warehouse, key)
         found = warehouse.read("out_probe__fold_audit", key, ["status"])["status"].to_pylist()
         return describe_written(written, watch, extra={name: found.count(name) for name in ("failed", "warn")})
 

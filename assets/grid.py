@@ -7,7 +7,9 @@ are axis-parallel in the owning file's UTM zone.
 
 import dagster as dg
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import SHARDS, read_key
+from orchestration.pools import SOURCE_HTTP
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms import places
@@ -69,11 +71,14 @@ def build_spine_asset(product: Product) -> dg.AssetsDefinition:
         deps=["core_grid__shards", f"raw_{product.name}__index"],
         partitions_def=SHARDS,
         group_name="2_grid",
+        pool=SOURCE_HTTP,
         description=f"Every patch place with its footprint, after {product.title}. Pooling targets it.",
         kinds={"parquet"},
     )
-    def spine(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def spine(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
-        return describe_written(write_spine(isthmus.open(), product, read_key(context)), watch)
+        return describe_written(engine.run(write_spine, isthmus.open(), product, read_key(context)), watch)
 
     return spine

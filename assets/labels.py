@@ -7,7 +7,9 @@ models: agreement with them is not accuracy.
 
 import dagster as dg
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import ALL_YEARS_OF_SHARD, LABEL_YEAR_SHARDS, SHARD_OF_PAIR, read_key
+from orchestration.pools import SOURCE_HTTP
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms.label_rows import patch_label_table, pixel_label_table, value_label_table
@@ -63,13 +65,16 @@ def build_pixel_label_asset(label: str, product: Product, *, has_values: bool = 
         deps=[dg.AssetDep(f"core_{product.name}__pixels", partition_mapping=ALL_YEARS_OF_SHARD)],
         partitions_def=LABEL_YEAR_SHARDS,
         group_name="4_labels",
+        pool=SOURCE_HTTP,
         description=f"The {what} of each kept pixel after {label}. The partition's year is the label year.",
         kinds={"parquet"},
     )
-    def pixel_labels(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def pixel_labels(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
         warehouse, key = isthmus.open(), read_key(context)
-        written = make(warehouse, label, product, key)
+        written = engine.run(make, warehouse, label, product, key)
         return describe_written(written, watch, preview_png=preview_partition(warehouse, table, key, column))
 
     return pixel_labels
@@ -92,13 +97,16 @@ def build_patch_label_asset(label: str, *, ids_of: Product | None = None) -> dg.
         deps=deps,
         partitions_def=LABEL_YEAR_SHARDS,
         group_name="4_labels",
+        pool=SOURCE_HTTP,
         description=f"Majority class, purity, fractions and multi-label of each patch after {label}.",
         kinds={"parquet"},
     )
-    def patch_labels(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def patch_labels(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
         warehouse, key = isthmus.open(), read_key(context)
-        written = label_patches(warehouse, label, key)
+        written = engine.run(label_patches, warehouse, label, key)
         return describe_written(written, watch, preview_png=preview_partition(warehouse, table, key, "label"))
 
     return patch_labels

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import YEARS, read_key
+from orchestration.pools import MEMORY
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch
 from warehouse.layout import PartitionKey
@@ -47,10 +49,13 @@ def build_oracles_asset(label_tables: Sequence[str]) -> dg.AssetsDefinition:
             for table, text in texts.items()
         ],
         partitions_def=YEARS,
+        pool=MEMORY,
     )
-    def oracles(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> Iterator[dg.MaterializeResult]:
+    def oracles(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> Iterator[dg.MaterializeResult]:
         watch = Stopwatch()
-        for table, written in write_oracles(isthmus.open(), read_key(context)).items():
+        for table, written in engine.run(write_oracles, isthmus.open(), read_key(context)).items():
             metadata = {"dagster/row_count": written.rows, "bytes": written.bytes, "seconds": round(watch.seconds(), 3)}
             yield dg.MaterializeResult(asset_key=table, metadata=metadata)
 

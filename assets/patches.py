@@ -6,7 +6,9 @@ Copies of one patch in neighbouring files are resolved by the owner rule and cou
 
 import dagster as dg
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import SHARD_OF_PAIR, YEAR_SHARDS, read_key
+from orchestration.pools import SOURCE_HTTP
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms.patch_rows import patch_table
@@ -48,13 +50,16 @@ def build_patches_asset(product: Product) -> dg.AssetsDefinition:
         ],
         partitions_def=YEAR_SHARDS,
         group_name="3_core",
+        pool=SOURCE_HTTP,
         description=f"{product.title}: one {product.dims}-d vector per unique patch. {product.attribution}",
         kinds={"parquet"},
     )
-    def patches(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def patches(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
         warehouse, key = isthmus.open(), read_key(context)
-        written = ingest_patches(warehouse, product, key)
+        written = engine.run(ingest_patches, warehouse, product, key)
         return describe_written(written, watch, preview_png=preview_partition(warehouse, table, key, "embedding"))
 
     return patches

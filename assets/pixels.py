@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import dagster as dg
 import pyarrow as pa
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import YEAR_SHARDS, read_key
+from orchestration.pools import SOURCE_HTTP
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms.keeping import OwnerRule, keep_pixels, keep_points
@@ -80,13 +82,16 @@ def build_pixels_asset(product: Product) -> dg.AssetsDefinition:
         deps=[f"raw_{product.name}__index", "core_grid__shards"],
         partitions_def=YEAR_SHARDS,
         group_name="3_core",
+        pool=SOURCE_HTTP,
         description=f"{product.title}: one {product.dims}-d vector per kept pixel. {product.attribution}",
         kinds={"parquet"},
     )
-    def pixels(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def pixels(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
         warehouse, key = isthmus.open(), read_key(context)
-        written = ingest_pixels(warehouse, product, key)
+        written = engine.run(ingest_pixels, warehouse, product, key)
         return describe_written(
             written, watch, preview_png=preview_partition(warehouse, table, key, product.pixel_column)
         )

@@ -9,7 +9,9 @@ from dataclasses import replace
 
 import dagster as dg
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import ALL_SHARDS_OF_YEAR, SHARD_OF_PAIR, YEAR_OF_PAIR, YEAR_SHARDS, read_key
+from orchestration.pools import MEMORY
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms.area import grow
@@ -90,13 +92,16 @@ def build_pooled_asset(product: Product, targets: Product, *, needs_codebook: bo
         ],
         partitions_def=YEAR_SHARDS,
         group_name="5_derived",
+        pool=MEMORY,
         description=f"Question 1: pixels of {product.title} pooled per patch, one column per operator.",
         kinds={"parquet"},
     )
-    def pooled(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def pooled(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
         warehouse, key = isthmus.open(), read_key(context)
-        written = pool_shard(warehouse, product, targets, key)
+        written = engine.run(pool_shard, warehouse, product, targets, key)
         return describe_written(written, watch, preview_png=preview_partition(warehouse, table, key, "mean_length"))
 
     return pooled

@@ -6,6 +6,7 @@ a new year each spring, re-issues at any time; every observation replaces the sn
 
 import dagster as dg
 
+from orchestration.pools import SOURCE_HTTP
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from warehouse.layout import ALL
@@ -30,6 +31,7 @@ def build_index_asset(product: Product) -> dg.AssetsDefinition:
     @dg.asset(
         name=f"raw_{product.name}__index",
         group_name="1_plan",
+        pool=SOURCE_HTTP,
         description=f"Files of {product.title} that touch the area of interest. {product.licence}.",
         kinds={"parquet"},
     )

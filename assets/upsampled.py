@@ -7,7 +7,9 @@ kept pixel x year x method: full width at sampled pixels, int8 in the basis in w
 
 import dagster as dg
 
+from orchestration.engines import EngineResource
 from orchestration.partitions import ALL_SHARDS_OF_YEAR, YEAR_OF_PAIR, YEAR_SHARDS, read_key
+from orchestration.pools import MEMORY
 from orchestration.resources import WarehouseResource
 from orchestration.results import Stopwatch, describe_written
 from transforms.upsampled_rows import UpsampledRows, stored_methods
@@ -51,13 +53,16 @@ def build_upsampled_asset(patches: Product, pixels: Product) -> dg.AssetsDefinit
         ],
         partitions_def=YEAR_SHARDS,
         group_name="5_derived",
+        pool=MEMORY,
         description=f"Question 2: vectors of {patches.title} interpolated to pixels of {pixels.title}.",
         kinds={"parquet"},
     )
-    def upsampled(context: dg.AssetExecutionContext, isthmus: WarehouseResource) -> dg.MaterializeResult:
+    def upsampled(
+        context: dg.AssetExecutionContext, isthmus: WarehouseResource, engine: EngineResource
+    ) -> dg.MaterializeResult:
         watch = Stopwatch()
         warehouse, key = isthmus.open(), read_key(context)
-        written = upsample_shard(warehouse, patches, pixels, key)
+        written = engine.run(upsample_shard, warehouse, patches, pixels, key)
         return describe_written(written, watch, preview_png=preview_partition(warehouse, table, key, "support"))
 
     return upsampled

@@ -32,8 +32,11 @@ from orchestration.console import (
     EXIT_FAILED,
     EXIT_USAGE,
     ROOT,
+    AddressOption,
     ConfigOption,
+    EngineOption,
     JsonOption,
+    choose_engine,
     err,
     make_progress,
     open_warehouse,
@@ -83,14 +86,16 @@ def world_build(
 
 
 @app.command()
-def run(config: ConfigOption = DEMO_CONFIG) -> None:
+def run(config: ConfigOption = DEMO_CONFIG, engine: EngineOption = None, address: AddressOption = None) -> None:
     """Ingest, derive, evaluate and report what a settings file describes. Safe to repeat and to interrupt."""
+    choose_engine(engine, address)
     _run_pipeline(config)
 
 
 @app.command()
-def evaluate(config: ConfigOption = DEMO_CONFIG) -> None:
+def evaluate(config: ConfigOption = DEMO_CONFIG, engine: EngineOption = None, address: AddressOption = None) -> None:
     """Run the cells that are not done on what is stored, then report: to go on with a study that was stopped."""
+    choose_engine(engine, address)
     open_warehouse(config)
     _run_pipeline(config, answers_only=True)
 

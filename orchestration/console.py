@@ -38,6 +38,21 @@ ConfigOption = Annotated[
     typer.Option("--config", "-c", envvar="ISTHMUS_CONFIG", help="Settings file (TOML). Default: the demo's."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON array of row objects and nothing else.")]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", envvar="ISTHMUS_ENGINE__KIND", help="What computes partitions: local or dask."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option("--address", envvar="ISTHMUS_ENGINE__ADDRESS", help="Dask scheduler, e.g. tcp://127.0.0.1:8786."),
+]
+
+
+def choose_engine(kind: str | None, address: str | None) -> None:
+    """Let options win over the settings file, for this process and its children: as environment variables do."""
+    for name, value in (("ISTHMUS_ENGINE__KIND", kind), ("ISTHMUS_ENGINE__ADDRESS", address)):
+        if value is not None:
+            os.environ[name] = value
 
 
 def open_warehouse(config: Path) -> Any:

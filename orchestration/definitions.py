@@ -26,6 +26,7 @@ from assets.release_index import build_index_asset
 from assets.upsampled import build_upsampled_asset
 from orchestration.alerts import build_failure_alerts
 from orchestration.checks import build_checks
+from orchestration.engines import build_engine
 from orchestration.jobs import build_jobs
 from orchestration.pipeline_job import build_pipeline_job
 from orchestration.progress_log import PROGRESS_LOGGER, progress_logger
@@ -57,8 +58,13 @@ def build_defs(config: Path | str | None = None, **overrides: object) -> dg.Defi
         "asset_checks": checks,
         "jobs": build_jobs(assets, checks),
         **build_automation(warehouse, str(path)),
+        # what Dagster would take anyway, said aloud: a process a step, or this one where the launchpad says so
+        "executor": dg.multi_or_in_process_executor,
         "loggers": {"console": dg.colored_console_logger, PROGRESS_LOGGER: progress_logger},
-        "resources": {"isthmus": WarehouseResource(config=str(path.resolve()))},
+        "resources": {
+            "isthmus": WarehouseResource(config=str(path.resolve())),
+            "engine": build_engine(warehouse.settings.engine),
+        },
     }
     return dg.Definitions(**{**parts, **overrides})  # type: ignore[arg-type]  # keyword overrides of any part
 

@@ -1,29 +1,31 @@
-"""Running all jobs of one settings file, in order, in this process.
+"""Running all jobs of one settings file, in order, from this process.
 
 Belongs here: which job runs for which partition keys, what a failure stops. Does not: the jobs (`jobs.py`),
-printing (`cli.py`). In-process because starting a step in a process of its own costs about 8 s.
+printing (`cli.py`). In-process because starting a step in a process of its own costs about 8 s; the bodies of steps go
+to the engine of the settings.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import dagster as dg
 import psutil
 
 from orchestration.definitions import CONFIG_VARIABLE, build_defs
+from orchestration.engines import build_engine
 from orchestration.partitions import format_key, seed_partitions
 from orchestration.pipeline_job import PID_TAG
 from orchestration.progress_log import PROGRESS_LOGGER
 from orchestration.run_problems import list_failed_checks, list_problems
+from orchestration.threads import call_in_thread, run_at_once
+from orchestration.turns import DAGSTER_TURN
 from warehouse.errors import SourceMissingError
 from warehouse.layout import ALL, PartitionKey
 from warehouse.products import Product
@@ -32,7 +34,6 @@ from warehouse.sources.index import list_unreadable
 from warehouse.store import Warehouse
 from warehouse.write_errors import write_errors
 
-T = TypeVar("T")
 #: Template of an instance's configuration.
 _INSTANCE_FILE = Path(__file__).resolve().parent.parent / "dagster.yaml"
 
@@ -194,10 +195,25 @@ class Pipeline:
     def _run_all(
         self, steps: Sequence[Step], failed: Sequence[Step], started: Callable[[Step], None]
     ) -> Iterator[StepOutcome]:
-        """Run steps, but those that need what failed; `failed` may grow meanwhile."""
-        for step in steps:
-            spoiled = any(_needs(step, bad) for bad in failed)
-            yield StepOutcome(step, 0.0, skipped=True) if spoiled else self._run(step, started)
+        """Run steps, as many at once as the engine takes, but those that need what failed.
+
+        `failed` may grow meanwhile. Steps of one job do not wait for each other.
+        """
+        works = [partial(self._run_unless_spoiled, step, failed, started) for step in steps]
+        try:
+            yield from run_at_once(works, self._count_at_once() if works else 1)
+        except KeyboardInterrupt:
+            _close_runs(self._instance, lambda pid: pid == os.getpid())
+            raise
+
+    def _count_at_once(self) -> int:
+        """Count the steps that are under way at once; a cluster may have grown since the last job."""
+        settings = self.warehouse.settings.engine
+        return settings.at_once or build_engine(settings).count_threads()
+
+    def _run_unless_spoiled(self, step: Step, failed: Sequence[Step], started: Callable[[Step], None]) -> StepOutcome:
+        spoiled = any(_needs(step, bad) for bad in failed)
+        return StepOutcome(step, 0.0, skipped=True) if spoiled else self._run(step, started)
 
     def _unreadable(self) -> tuple[str, ...]:
         """Say which source files no shard will read, because not even their place is known."""
@@ -301,22 +317,22 @@ class Pipeline:
             keys = {dg.AssetKey(table) for table in step.tables}
             job = job.get_subset(asset_selection=keys, asset_check_selection=set())
         try:
-            result = _call_in_thread(
-                lambda: job.execute_in_process(
-                    instance=self._instance,
-                    tags={PID_TAG: str(os.getpid())},
-                    partition_key=format_key(step.key),
-                    raise_on_error=False,
-                    # events are in the instance's history; the console shows only what a user must act on
-                    run_config={
-                        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}, PROGRESS_LOGGER: {}},
-                    },
-                )
-            )
+            result = call_in_thread(partial(self._execute, job, step.key))
         except KeyboardInterrupt:
             _close_runs(self._instance, lambda pid: pid == os.getpid())
             raise
         return StepOutcome(step, time.perf_counter() - watch, list_problems(result), list_failed_checks(result, "WARN"))
+
+    def _execute(self, job: dg.JobDefinition, key: PartitionKey) -> dg.ExecuteInProcessResult:
+        with DAGSTER_TURN.take():
+            return job.execute_in_process(
+                instance=self._instance,
+                tags={PID_TAG: str(os.getpid())},
+                partition_key=format_key(key),
+                raise_on_error=False,
+                # events are in the instance's history; the console shows only what a user must act on
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}, PROGRESS_LOGGER: {}}},
+            )
 
 
 def close_orphaned_runs(instance: dg.DagsterInstance) -> None:
@@ -331,24 +347,6 @@ def _close_runs(instance: dg.DagsterInstance, is_over: Callable[[int], bool]) ->
         pid = run.tags.get(PID_TAG, "")
         if pid.isdigit() and is_over(int(pid)):
             instance.report_run_canceled(run, message="The command line that ran this was interrupted.")
-
-
-def _call_in_thread(work: Callable[[], T]) -> T:
-    """Call something in a thread of its own and wait for it.
-
-    In the main thread Dagster catches Ctrl-C and loses it between steps; here it reaches us at once. The thread is
-    a daemon: it ends with the process, and since files are renamed when they are whole, nothing is half-written.
-    """
-    answer: Future[T] = Future()
-
-    def body() -> None:
-        try:
-            answer.set_result(work())
-        except BaseException as error:  # handed to the caller, which raises it
-            answer.set_exception(error)
-
-    threading.Thread(target=body, daemon=True).start()
-    return answer.result()
 
 
 def _needs(step: Step, bad: Step) -> bool:

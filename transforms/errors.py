@@ -6,9 +6,20 @@ Errors about files and settings live in `warehouse/errors.py`.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class IsthmusError(Exception):
     """Base of every error that Isthmus raises on purpose; its message names culprit, found, expected, fix."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as class and message: a subclass takes the culprits, not the message."""
+        return _rebuild, (type(self), self.args), self.__dict__
+
+
+def _rebuild(kind: type[IsthmusError], args: tuple[object, ...]) -> IsthmusError:
+    """Make an error from the message that its `__init__` built."""
+    return kind.__new__(kind, *args)
 
 
 class ShapeError(IsthmusError):

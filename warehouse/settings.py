@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SettingsSourceError
 
 from warehouse.automation_sections import AlertSettings, AutomationSettings
+from warehouse.engine_settings import EngineSettings
 from warehouse.errors import SettingsError
 from warehouse.followed import extend_sources, read_followed
 from warehouse.label_settings import LabelSettings
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     automation: AutomationSettings = AutomationSettings()
     alerts: AlertSettings = AlertSettings()
     cache: CacheSettings = CacheSettings()
+    engine: EngineSettings = EngineSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -13,6 +13,7 @@ import pytest
 
 from assets.patches import ingest_patches
 from orchestration.definitions import CONFIG_VARIABLE, build_defs
+from orchestration.engines import EngineResource
 from orchestration.resources import WarehouseResource
 from tests.tiny import PROJECT
 from warehouse.errors import SettingsError
@@ -84,6 +85,22 @@ def test_every_asset_is_in_one_job(demo: dg.Definitions) -> None:
     assert len(set(covered)) == len(covered)
 
 
+def test_steps_run_in_processes_of_their_own_unless_the_launchpad_says_otherwise(demo: dg.Definitions) -> None:
+    executors = {demo.resolve_job_def(name).executor_def.name for name in JOBS}
+    assert executors == {dg.multi_or_in_process_executor.name}
+    assert dg.multi_or_in_process_executor.config_schema.default_value == {"multiprocess": {}}
+
+
+def test_what_reads_sources_or_holds_many_rows_claims_a_pool(demo: dg.Definitions) -> None:
+    pools: dict[str | None, set[str]] = {}
+    for asset in demo.assets or []:
+        assert isinstance(asset, dg.AssetsDefinition)
+        pools.setdefault(asset.op.pool, set()).update(asset.group_names_by_key.values())
+    assert pools["source_http"] == {"1_plan", "2_grid", "3_core", "4_labels"}
+    assert pools["memory"] == {"5_oracles", "5_bases", "5_derived", "6_evidence"}
+    assert pools[None] == {"1_plan", "6_evidence", "7_answers"}  # shards, contrasts, and what people open
+
+
 def test_every_check_of_the_graph_is_in_one_check_job(demo: dg.Definitions) -> None:
     graph = describe_graph(demo)
     named = [check for asset in graph.values() for check in asset["checks"]]
@@ -94,9 +111,9 @@ def test_every_check_of_the_graph_is_in_one_check_job(demo: dg.Definitions) -> N
 
 
 def test_overrides_replace_parts(tmp_path: Path) -> None:
-    other = WarehouseResource(config=str(tmp_path / "other.toml"))
-    defs = build_defs(DEMO, resources={"isthmus": other}, asset_checks=[], jobs=[])
-    assert defs.resources == {"isthmus": other}
+    others = {"isthmus": WarehouseResource(config=str(tmp_path / "other.toml")), "engine": EngineResource()}
+    defs = build_defs(DEMO, resources=others, asset_checks=[], jobs=[])
+    assert defs.resources == others
     assert not defs.jobs
     assert defs.resolve_asset_graph().asset_check_keys == set()
 
