@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 import shapely
 
+from transforms.shards import area_km2
 from warehouse import boundaries
+from warehouse.area import cut_squares
+from warehouse.area_of_interest import read_area
 from warehouse.boundaries import find_boundaries, install_boundaries, installed_path, read_country
 from warehouse.errors import SourceFormatError, SourceMissingError, UnknownCountryError
+from warehouse.sections import AreaSettings
 
 BOXES = {
     ("116", "Cambodia"): shapely.box(102.3, 10.4, 107.6, 14.7),
@@ -129,6 +133,30 @@ def test_countries_of_natural_earth_itself(real_data: Path) -> None:
     for name in ("Cambodia", "KH", "KHM", "Kingdom of Cambodia"):
         assert read_country(file, name).bounds == pytest.approx((102.3, 10.5, 107.6, 14.6), abs=0.1)
     assert read_country(file, "FR").intersects(shapely.Point(2.3, 48.9))  # Natural Earth gives France no ISO code
+
+
+@pytest.mark.parametrize(
+    ("name", "km2", "zones", "crosses"),
+    [
+        ("Cambodia", 181_000, 1, False),
+        ("Singapore", 510, 1, False),
+        ("Fiji", 18_700, 2, True),
+        ("New Zealand", 268_500, 4, False),
+        ("RU", 16_980_000, 29, True),
+    ],
+)
+def test_countries_of_the_set_up(name: str, km2: float, zones: int, crosses: bool) -> None:
+    if not installed_path().is_file():
+        pytest.skip(f"found no borders of countries at {installed_path()}. Run `make boundaries` (needs npm).")
+    area = read_area(AreaSettings(country=name))
+    assert area is not None
+    assert shapely.is_valid(area.geometry)
+    assert area.crosses_antimeridian == crosses
+    shards = cut_squares(area)
+    assert len({shard.key for shard in shards}) == len(shards)
+    assert len({shard.epsg for shard in shards}) >= zones
+    # known areas, with lakes; borders are those of a map of 1:10 million
+    assert sum(area_km2(shard) for shard in shards) == pytest.approx(km2, rel=0.02)
 
 
 def make_package(path: Path, text: str) -> Path:

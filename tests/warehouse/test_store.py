@@ -174,6 +174,29 @@ def test_index_rows_are_those_of_the_year_that_touch_the_box(warehouse: Warehous
     assert warehouse.index_rows(warehouse.products["aef"], 2020, (102.0, 12.0, 103.0, 13.0)).num_rows == 0
 
 
+def test_index_rows_are_found_on_both_sides_of_the_antimeridian(warehouse: Warehouse) -> None:
+    index_rows(
+        warehouse,
+        year=[2024] * 4,
+        path=["west of it", "across", "east of it", "elsewhere"],
+        west_deg=[179.0, 179.5, -180.0, 0.0],
+        east_deg=[179.9, -179.5, -179.0, 1.0],
+        south_deg=[-17.0] * 4,
+        north_deg=[-16.0] * 4,
+    )
+
+    def found(*bbox: float) -> list[str]:
+        rows = warehouse.index_rows(warehouse.products["aef"], 2024, bbox)  # type: ignore[arg-type]
+        return sorted(rows["path"].to_pylist())
+
+    assert found(179.6, -16.6, 179.7, -16.5) == ["across", "west of it"]
+    assert found(-179.7, -16.6, -179.6, -16.5) == ["across", "east of it"]
+    # boxes that were grown over it
+    assert found(179.95, -16.6, 180.001, -16.5) == ["across", "east of it"]
+    assert found(-180.2, -16.6, -179.99, -16.5) == ["across", "east of it", "west of it"]
+    assert found(-1.0, -16.6, 0.5, -16.5) == ["elsewhere"]
+
+
 @pytest.mark.parametrize(("layout", "zones"), [("aef_cog", [32648]), ("pixel_geotiff", [32647, 32648])])
 def test_shards_are_read_in_the_zones_that_may_own_their_pixels(
     warehouse: Warehouse, layout: str, zones: list[int]
@@ -182,7 +205,7 @@ def test_shards_are_read_in_the_zones_that_may_own_their_pixels(
     index_rows(warehouse, epsg=[32648, 32647, 32648], year=[2024] * 3, **sides)
     shard = cut_mgrs(area_of_boxes([(102.0, 12.5, 102.01, 12.51)]))[0]
     product = warehouse.products["aef"].model_copy(update={"layout": layout})
-    boxes = warehouse.shard_boxes(warehouse.shard_index(product, 2024, shard), shard)
+    boxes = warehouse.shard_boxes(product, warehouse.shard_index(product, 2024, shard), shard)
     assert [box.epsg for box in boxes] == zones
     for box in boxes:
         x, y = project([102.0, 102.01], [12.5, 12.51], box.epsg)
