@@ -67,6 +67,7 @@ def plan(
     from warehouse.rates import load_rates, rates_path
     from warehouse.sections import UpsampleSettings
     from warehouse.settings import load_settings
+    from warehouse.source_settings import CacheSettings
 
     settings = load_settings(config) if config is not None else None
     area_settings = _choose_area(settings, country, geometry, tiles, bbox, borders)
@@ -87,7 +88,8 @@ def plan(
         products, sources = _choose_products(settings)
         keep = settings.keep if settings is not None else None
         upsample = settings.upsample if settings is not None else UpsampleSettings()
-        request = PlanRequest(area, wanted, products, sources, keep, upsample, network)
+        cache = settings.cache if settings is not None else CacheSettings()
+        request = PlanRequest(area, wanted, products, sources, keep, upsample, network, cache.max_gb)
         found = make_plan(request, rates, tell)
     title = describe_area(area_settings)
     if output is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from transforms.area import Area
@@ -53,6 +54,7 @@ class PlanRequest:
         keep: which pixels are stored; None = a sample that suits the area.
         upsample: which operators are stored.
         network_mb_s: assumed rate of the network, 10^6 bytes a second; 0 = files are here.
+        cache_gb: size of the block cache, 10^9 bytes: what fits is fetched once.
     """
 
     area: Area
@@ -62,6 +64,7 @@ class PlanRequest:
     keep: KeepSettings | None
     upsample: UpsampleSettings
     network_mb_s: float
+    cache_gb: float
 
 
 @dataclass(frozen=True)
@@ -246,8 +249,15 @@ class _Reads:
 
 
 def _is_local(source: SourceSettings) -> bool:
-    """Tell whether a source is a folder of this machine, whose index costs no download."""
-    return "://" not in str(source.root)
+    """Tell whether a source and its index are on this machine, so that they cost no download."""
+    return isinstance(source.root, Path) and (source.index is None or isinstance(source.index, Path))
+
+
+def _fetches_pixels_twice(request: PlanRequest, reads: Sequence[ReadPlan]) -> bool:
+    """Tell whether pixels come over the network twice, to keep the sample and to pool: they fit no cache."""
+    pixel = [product.name for product in request.products if product.grain == "pixel"]
+    n_bytes = sum(read.bytes for read in reads if read.product in pixel)
+    return len(request.products) > 1 and request.network_mb_s > 0 and n_bytes > request.cache_gb * 1e9
 
 
 def _list_keeps(
@@ -285,7 +295,8 @@ def _list_times(request: PlanRequest, reads: Sequence[ReadPlan], rates: MachineR
     for read in reads:
         rows[grains[read.product]] += read.rows
     times = []
-    n_bytes = sum(read.bytes for read in reads)
+    twice = _fetches_pixels_twice(request, reads)
+    n_bytes = sum(read.bytes * (2 if twice and grains[read.product] == "pixel" else 1) for read in reads)
     if request.network_mb_s > 0:
         times.append(
             TimePlan("network", n_bytes / request.network_mb_s / _M2, f"assumed {request.network_mb_s:g} MB/s")
@@ -320,7 +331,11 @@ def _list_notes(request: PlanRequest, reads: Sequence[ReadPlan], patches: int, r
         notes.append("patch files are enumerated: Sentinel-2 tiles that touch the area; those at sea are not published")
     if not patches:
         notes.append("no patch has its centroid in the area: it will have no patches (isthmus pool takes any polygon)")
-    notes.append("pixels are decoded twice, to keep the sample and to pool; the network is counted once")
+    if _fetches_pixels_twice(request, reads):
+        notes.append(
+            "pixels are fetched twice, to keep the sample and to pool, and the network is counted so: they do not fit "
+            f"the cache of {request.cache_gb:g} GB ([cache] max_gb)"
+        )
     notes.append("not timed: upsampling, labels, folds, evaluation, report")
     notes.append(f"rates of this machine were measured on generated blocks in {rates.seconds:.1f} s, one process")
     if rates.load > _BUSY:

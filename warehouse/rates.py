@@ -103,7 +103,8 @@ def load_rates(cache: Path, *, again: bool = False) -> MachineRates:
 
 def rates_path() -> Path:
     """Where rates are kept: in the user's cache folder, for a warehouse can move between machines."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isthmus" / "rates.json"
+    # beside the block cache and not in it, which may be emptied
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isthmus-rates.json"
 
 
 def measure_rates() -> MachineRates:
@@ -138,7 +139,7 @@ class _Bench:
         self._box = UtmBox(_EPSG, _WEST_M, _SOUTH_M, _WEST_M + _SIZE_PX * _PIXEL_M, _SOUTH_M + _SIZE_PX * _PIXEL_M)
         self.spine = _list_patches(self._box)
         raster = _write_raster(folder, rng)
-        row = {"year": _YEAR, "path": raster.name, **box_columns(self._box)}
+        row = {"year": _YEAR, **_list_file(raster), **box_columns(self._box)}
         self._source = AefCogSource(self._aef, folder, pa.Table.from_pylist([row]))
         self._patch_file = _write_patches(folder, self.spine, self._eg.dims, rng)
         whole = cut_regions({_SHARD: (-180.0, -90.0, 180.0, 90.0)})
@@ -163,13 +164,18 @@ class _Bench:
 
     def ingest(self) -> WrittenPartition:
         """Read patches, resolve copies and write."""
-        index = pa.table({"path": [self._patch_file.name]})
+        index = pa.Table.from_pylist([_list_file(self._patch_file)])
         source = SourceSettings(root=self._folder)
         found = read_unique_patches(self._eg, source, index, (-180.0, -90.0, 180.0, 90.0))
         return self._write("core_eg__patches", patch_table(found.patches, self.spine, "eg", is_simulated=True))
 
     def _write(self, table: str, rows: pa.Table) -> WrittenPartition:
         return write_table(self._folder / f"{table}.parquet", self._specs[table], rows, _MARK)
+
+
+def _list_file(path: Path) -> dict[str, object]:
+    """Give what an index says of a file."""
+    return {"path": path.name, "size_bytes": path.stat().st_size, "etag": None}
 
 
 def _time(work: Callable[[], WrittenPartition]) -> tuple[float, WrittenPartition]:

@@ -29,7 +29,7 @@ BOX = (101.98, 12.63, 102.02, 12.66)
 def plan(area: Area, years: tuple[int, ...] = (2024,), **changes: object) -> Plan:
     request = {
         "products": PAIR, "sources": {}, "keep": KeepSettings(sample=0.01), "upsample": UpsampleSettings(),
-        "network_mb_s": 10.0,
+        "network_mb_s": 10.0, "cache_gb": 10.0,
     } | changes  # fmt: skip
     return make_plan(PlanRequest(area, years, **request), RATES, lambda _text: None)  # type: ignore[arg-type]
 
@@ -61,6 +61,15 @@ def test_what_is_read_kept_and_timed_follows_from_the_counts() -> None:
     assert times["network"] == found.bytes_to_read / 1e7
     assert found.seconds == sum(times.values())
     assert any("not in the registry" in note and "eg 2023" in note for note in found.notes)
+
+
+def test_pixels_that_do_not_fit_the_cache_are_fetched_twice() -> None:
+    few, large = (plan(area_of_boxes([BOX]), cache_gb=gb) for gb in (0.0, 10.0))
+    pixels = sum(read.bytes for read in few.reads if read.product == "aef")
+    assert few.times[0].seconds - large.times[0].seconds == pytest.approx(pixels / 1e7)
+    assert any("do not fit the cache of 0 GB" in note for note in few.notes)
+    assert not any("do not fit" in note for note in large.notes)
+    assert few.bytes_to_read == large.bytes_to_read
 
 
 def test_files_that_are_here_need_no_network() -> None:

@@ -41,6 +41,6 @@ def test_rates_are_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest.M
 
 def test_rates_are_kept_in_the_cache_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert rates.rates_path() == tmp_path / "isthmus" / "rates.json"
+    assert rates.rates_path() == tmp_path / "isthmus-rates.json"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert rates.rates_path() == Path.home() / ".cache" / "isthmus" / "rates.json"
+    assert rates.rates_path() == Path.home() / ".cache" / "isthmus-rates.json"
