@@ -9,22 +9,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Once, TinyRun
-from tests.tiny import clean_environment, copy_world, quick_settings, run_pipeline, write_settings
-from transforms.simulation.spec import world_spec
+from tests.conftest import WORLD_SEED, Once, TinyRun
+from tests.tiny import clean_environment, quick_settings, run_pipeline, write_settings
 from warehouse.layout import partition_path
 from warehouse.provenance import decode_footer
 from warehouse.settings import load_settings
+from warehouse.sources.files import is_simulated_root
 from warehouse.store import Warehouse
-from warehouse.world_mosaic import MOSAIC_ROOT, write_mosaic_world
+from warehouse.world import build_world
+from warehouse.world_mosaic import MOSAIC_ROOT
 
 
 @pytest.fixture(scope="session")
-def mosaic_world(tiny_world: Path, once: Once) -> Path:
+def mosaic_world(once: Once) -> Path:
     """The tiny world with its mosaic beside it. Read only."""
 
     def make(folder: Path) -> None:
-        write_mosaic_world(copy_world(tiny_world, folder / "world"), world_spec("tiny"), lambda _share: None)
+        assert build_world(folder / "world", "tiny", WORLD_SEED, mosaic=True).was_built
 
     return once("mosaic-world", make) / "world"
 
@@ -44,6 +45,12 @@ def mosaic_run(mosaic_world: Path, once: Once) -> Warehouse:
 
     with clean_environment():
         return Warehouse(load_settings(once("mosaic-run", make) / "mosaic.toml"))
+
+
+def test_a_world_with_a_mosaic_is_a_world_and_is_not_built_again(mosaic_world):
+    assert not build_world(mosaic_world, "tiny", WORLD_SEED, mosaic=True).was_built
+    assert not build_world(mosaic_world, "tiny", WORLD_SEED).was_built
+    assert is_simulated_root(mosaic_world / MOSAIC_ROOT)
 
 
 def _all_rows(warehouse: Warehouse, table: str, year: int) -> pa.Table:

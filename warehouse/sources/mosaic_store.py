@@ -36,6 +36,8 @@ _CRS = "EPSG:4326"
 #: A pixel size that differs by less, relatively, is a rounding of the attribute.
 _PITCH_TOLERANCE = 1e-9
 _YEARS = range(1900, 2200)
+#: What zarr and its codecs raise on bytes that are not what was written.
+_DAMAGE = (ValueError, RuntimeError, OSError)
 _SINCE = re.compile(r"^(days|hours|minutes|seconds|milliseconds|microseconds|nanoseconds) since (\d{4}-\d{2}-\d{2})")
 _UNITS = {"days": "D", "hours": "h", "minutes": "m", "seconds": "s", "milliseconds": "ms", "microseconds": "us",
           "nanoseconds": "ns"}  # fmt: skip
@@ -91,24 +93,33 @@ class Mosaic:
         """
         time = self.find_year(year)
         try:
-            codes: npt.NDArray[np.int8] = self.array[time, :, rows, cols]
-        except (ValueError, RuntimeError, OSError) as error:
-            shards = ", ".join(self._list_shards(time, rows, cols))
+            return self._decode(time, rows, cols)
+        except _DAMAGE as error:
+            shards = ", ".join(self._find_damaged(time, rows, cols))
             raise SourceFormatError(
                 str(self.path), f"chunks of rows {rows.start}..{rows.stop}, columns {cols.start}..{cols.stop}, {year}",
                 f"one that does not decode ({error})", "chunks that decode",
                 f"The store is damaged: download {shards} again.",
             ) from error  # fmt: skip
+
+    def _decode(self, time: int, rows: slice, cols: slice) -> npt.NDArray[np.int8]:
+        codes: npt.NDArray[np.int8] = self.array[time, :, rows, cols]
         return codes
 
-    def _list_shards(self, time: int, rows: slice, cols: slice) -> list[str]:
-        """List the paths of the stored files that a box of pixels touches."""
+    def _find_damaged(self, time: int, rows: slice, cols: slice) -> list[str]:
+        """Give the paths of the stored files of which a part of a box of pixels does not decode; all if each does now."""
         height, width = self.shard_px
-        return [
-            self.shard_key(time, row, column)
-            for row in range(rows.start // height, (rows.stop - 1) // height + 1)
-            for column in range(cols.start // width, (cols.stop - 1) // width + 1)
-        ]
+        touched, damaged = [], []
+        for row in range(rows.start // height, (rows.stop - 1) // height + 1):
+            for column in range(cols.start // width, (cols.stop - 1) // width + 1):
+                part_rows = slice(max(rows.start, row * height), min(rows.stop, (row + 1) * height))
+                part_cols = slice(max(cols.start, column * width), min(cols.stop, (column + 1) * width))
+                touched.append(self.shard_key(time, row, column))
+                try:
+                    self._decode(time, part_rows, part_cols)
+                except _DAMAGE:
+                    damaged.append(touched[-1])
+        return damaged or touched
 
 
 def missing_year_error(mosaic: Mosaic, years: Sequence[int]) -> SourceMissingError:

@@ -14,8 +14,10 @@ import pyarrow as pa
 import pytest
 from affine import Affine
 
+from tests.documented import documented
 from transforms.area import area_of_boxes
 from transforms.degree_grid import DegreeGrid
+from transforms.errors import IsthmusError
 from transforms.pooling.pooler import PatchPooler
 from transforms.quantization import NODATA, dequantize, quantize
 from transforms.utm import UtmBox, project, unproject
@@ -380,14 +382,42 @@ def test_a_folder_that_is_no_store_says_which_folder_is_meant(product, tmp_path)
         open_mosaic(tmp_path, product)
 
 
-def test_a_damaged_shard_is_named_with_the_rows_that_need_it(product, store):
+def _damage_shard(store: Path) -> None:
     shard = store / ARRAY / "c/1/0/1/1"
     content = bytearray(shard.read_bytes())
     content[0:4] = b"half"
     shard.write_bytes(content)
-    source = open_source(product, store)
-    with pytest.raises(SourceFormatError, match=r"that does not decode.*embeddings/c/1/0/1/1 again"):
-        list(source.iter_blocks(2024, [box_of((0.55, 0.05, 0.95, 0.45))], 128))
+
+
+def _write_years(store: Path) -> None:
+    import zarr
+
+    zarr.open_group(store, mode="a")["time"][:] = np.array([2017, 2018])
+
+
+def _edit_array(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+    return lambda store: _edit(store / ARRAY / "zarr.json", change)
+
+
+FAULTS: dict[str, Callable[[Path], None]] = {
+    "mosaic of int16": _edit_array(lambda m: m.update(data_type="int16")),
+    "mosaic with another fill value": _edit_array(lambda m: m.update(fill_value=0)),
+    "mosaic in another CRS": _edit_array(_set_attribute("proj:code", "EPSG:3857")),
+    "mosaic of another pixel size": _edit_array(_set_attribute("spatial:transform", [1e-4, 0, 0, 0, -1e-4, 80])),
+    "mosaic without years": lambda store: shutil.rmtree(store / "time"),
+    "mosaic without the year": _write_years,
+    "folder without a mosaic": lambda store: (store / "zarr.json").unlink(),
+    "mosaic with a damaged shard": _damage_shard,
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_page_of_bad_input_says_what_happens(product, store, name):
+    FAULTS[name](store)
+    with pytest.raises(IsthmusError) as caught:
+        list(open_source(product, store).iter_blocks(2024, [box_of((0.55, 0.05, 0.95, 0.45))], 128))
+    assert documented(name).outcome == "refused"
+    assert documented(name).is_kept_by(str(caught.value)), str(caught.value)
 
 
 def test_a_shard_that_is_cut_short_is_damaged_not_nodata(product, store):
@@ -400,8 +430,9 @@ def test_a_shard_that_is_cut_short_is_damaged_not_nodata(product, store):
 
 def test_without_zarr_the_message_says_what_to_install(product, smooth_store, monkeypatch):
     monkeypatch.setitem(sys.modules, "zarr", None)
-    with pytest.raises(MissingPackageError, match=r"found no zarr.*pip install 'isthmus\[zarr\]'"):
+    with pytest.raises(MissingPackageError) as caught:
         open_mosaic(smooth_store, product)
+    assert documented("mosaic, but zarr is not installed").is_kept_by(str(caught.value))
 
 
 def test_the_product_of_a_mosaic_must_say_its_pixel_in_degrees(make_product):
