@@ -107,7 +107,7 @@ class Mosaic:
         return codes
 
     def _find_damaged(self, time: int, rows: slice, cols: slice) -> list[str]:
-        """Give the paths of the stored files of which a part of a box of pixels does not decode; all if each does now."""
+        """Give the paths of the stored files of which a part of a box does not decode; all where each does now."""
         height, width = self.shard_px
         touched, damaged = [], []
         for row in range(rows.start // height, (rows.stop - 1) // height + 1):
