@@ -6,6 +6,7 @@ arithmetic on them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.alignment import match_keys
-from transforms.area import Bbox, grow, inside_bbox
+from transforms.area import Bbox, area_of_boxes, grow, split_bbox
 from transforms.places import PatchPlaces, PixelPlaces, places_from_table
 from transforms.quantization import dequantize
 from transforms.upsampled_rows import PatchField
@@ -48,7 +49,8 @@ def _margin_m(product: Product, operators: Sequence[str]) -> float:
 
 
 def _overlap(a: Bbox, b: Bbox) -> bool:
-    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+    pairs = itertools.product(split_bbox(a), split_bbox(b))
+    return any(p[0] <= q[2] and q[0] <= p[2] and p[1] <= q[3] and q[1] <= p[3] for p, q in pairs)
 
 
 def read_patch_field(
@@ -75,7 +77,8 @@ def read_patch_field(
         keys = [key for key in keys if key.shard in near]
     rows = warehouse.read_many(table, keys, ["patch_id", "lon", "lat", "embedding", "is_simulated"])
     if reach is not None:
-        rows = rows.filter(pa.array(inside_bbox(rows["lon"].to_numpy(), rows["lat"].to_numpy(), reach)))
+        inside = area_of_boxes([reach]).contains(rows["lon"].to_numpy(), rows["lat"].to_numpy())
+        rows = rows.filter(pa.array(inside))
     spine = _read_spines(warehouse, sorted({str(key.shard) for key in keys}))
     slot = match_keys(rows["patch_id"].to_numpy(), spine.patch_id)
     if (slot < 0).any():
