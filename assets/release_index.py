@@ -4,6 +4,8 @@ Source: the index file of the product, or a listing of its folder. Grain: one ro
 a new year each spring, re-issues at any time; every observation replaces the snapshot.
 """
 
+from dataclasses import replace
+
 import dagster as dg
 
 from orchestration.pools import SOURCE_HTTP
@@ -15,6 +17,7 @@ from warehouse.sources.files import is_simulated_root
 from warehouse.sources.index import read_index
 from warehouse.store import Warehouse
 from warehouse.writer import WrittenPartition
+from warehouse.year_files import note_years_left_out
 
 
 def observe_releases(warehouse: Warehouse, product: Product) -> WrittenPartition:
@@ -22,6 +25,7 @@ def observe_releases(warehouse: Warehouse, product: Product) -> WrittenPartition
     source = warehouse.source(product.name)
     rows = read_index(product, source, warehouse.years_of(product), warehouse.area)
     provenance = warehouse.product_provenance(product, (), is_simulated=is_simulated_root(source.root))
+    provenance = replace(provenance, notes=note_years_left_out(warehouse, product))
     return warehouse.write(f"raw_{product.name}__index", ALL, rows, provenance)
 
 

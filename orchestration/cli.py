@@ -2,8 +2,9 @@
 
 Belongs here: the commands and their arguments. Does not: how things are printed (`console.py`), the commands that
 cross the grains (`crossing_commands.py`), ask one part of the evidence (`evidence_commands.py`), encode images
-(`encode_command.py`) or plan an area (`plan_command.py`), work; every command calls what the assets call. Exit codes:
-0 done, 1 something failed, 2 wrong use or settings, 3 no such warehouse yet, 130 interrupted.
+(`encode_command.py`), plan an area (`plan_command.py`) or check a warehouse (`doctor_command.py`), work; every command
+calls what the assets call. Exit codes: 0 done, 1 something failed, 2 wrong use or settings, 3 no such warehouse yet,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import typer
 from orchestration import (
     cache_command,
     crossing_commands,
+    doctor_command,
     encode_command,
     evidence_commands,
     mosaic_command,
@@ -168,6 +170,7 @@ def ui(
 
 crossing_commands.add_commands(app)
 evidence_commands.add_commands(app)
+doctor_command.add_commands(app)
 encode_command.add_commands(app)
 release_commands.add_commands(app)
 plan_command.add_commands(app)

@@ -25,7 +25,7 @@ JOBS: dict[str, tuple[str, str]] = {
 }
 #: Checks before and after evaluation.
 CHECK_JOBS = {
-    "check_tables": ("2_grid", "3_core", "4_labels", "5_bases", "5_derived"),
+    "check_tables": ("1_plan", "2_grid", "3_core", "4_labels", "5_bases", "5_derived"),
     "check_evidence": ("6_evidence",),
 }
 

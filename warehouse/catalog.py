@@ -9,10 +9,12 @@ warehouse, and after the first partition of a table is written; later partitions
 Names beside the tables:
     `core_label__pixels`, `core_label__patches`: all label sources that name classes.
     `pair_patches`, `pair_pixels`, `pair_pooled`, `pair_upsampled`, `pair_basis`: tables of the compared products;
-        `pair_pixels.embedding` is dequantised. `pair_pixels_quantised`: the stored codes, where there are any.
+        `pair_pixels.embedding` is dequantised. `pair_pixels_quantised`: the stored codes, where there are any;
+        `pair_pixels_unquantised`: the stored floats, where there are none. `pair_pixel_files`: their release index.
     `out_pixel__nearest`; `verdicts`, `leaderboard`, `learning_curves` and the other answers (`sql/marts`).
     `check_{name}`, `failed_rows`: rows that break a rule (`sql/checks`).
-    `stored_tables`, `stored_footers`: files, rows, bytes and provenance records.
+    `stored_tables`, `stored_footers`, `provenance`: files, rows, bytes and provenance records.
+    `lattice_neighbours`, and the macros of `sql/views`: what checks and queries share.
 """
 
 from __future__ import annotations
@@ -51,6 +53,26 @@ _HIVE_TYPES = {
     ("shard",): Fragment("{'shard': VARCHAR}"),
 }
 _KEY_TYPES = {"year": pa.int32(), "shard": pa.string()}
+#: Macros of one value, in the order in which they build on each other.
+_MACROS = (
+    "dequantize",
+    "haversine_m",
+    "squeeze_step",
+    "squeeze_bits",
+    "geohash_lon",
+    "geohash_lat",
+    "conformal_tangent",
+    "meridian_angle",
+    "transverse_north",
+    "transverse_east",
+    "utm_series_x",
+    "utm_series_y",
+    "utm_x_m",
+    "utm_y_m",
+    "lattice_columns",
+)
+#: Views and macros over stored tables and their footers, which checks use.
+_SHARED_VIEWS = ("out_pixel__nearest", "provenance", "one_model", "lattice_neighbours", "seams", "outlying_vectors")
 #: Marts in the order in which they build on each other.
 _MARTS = (
     "per_class",
@@ -170,6 +192,14 @@ def run_on(connection: duckdb.DuckDBPyConnection, text: str, params: Mapping[str
         raise SqlError(str(error)) from error
 
 
+def iterate_on(connection: duckdb.DuckDBPyConnection, text: str) -> pa.RecordBatchReader:
+    """Run one statement on an open catalogue and give its rows a batch at a time (see `run_sql`)."""
+    try:
+        return connection.execute(text).to_arrow_reader()
+    except duckdb.Error as error:
+        raise SqlError(str(error)) from error
+
+
 def build_views(
     connection: duckdb.DuckDBPyConnection,
     root: Path,
@@ -180,7 +210,7 @@ def build_views(
 
     Tables that are not stored yet become empty views with the declared column types, so that SQL on them works.
     """
-    for macro in ("dequantize", "haversine_m"):
+    for macro in _MACROS:
         connection.execute(read_sql("views", macro).text)
     for spec in specs.values():
         try:
@@ -192,10 +222,11 @@ def build_views(
             connection.execute(_missing_view(spec).sql)
     _build_label_unions(connection, specs)
     _build_pair(connection, specs, compare)
-    connection.execute(read_sql("views", "out_pixel__nearest").text)
+    _build_inventory(connection, root, specs)
+    for view in _SHARED_VIEWS:
+        connection.execute(read_sql("views", view).text)
     for mart in _MARTS:
         connection.execute(read_sql("marts", mart).text)
-    _build_inventory(connection, root, specs)
     _build_checks(connection)
 
 
@@ -243,6 +274,7 @@ def _build_pair(
         "pair_pooled": ("out_patch__{}_pooled", compare.pixels),
         "pair_upsampled": ("out_pixel__{}_upsampled", compare.patches),
         "pair_basis": ("out_patch__{}_basis", compare.patches),
+        "pair_pixel_files": ("raw_{}__index", compare.pixels),
     }
     for view, (pattern, product) in tables.items():
         name = pattern.format(product)
@@ -257,18 +289,17 @@ def _build_pair(
 
 
 def _build_pair_pixels(connection: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
-    """Make `pair_pixels` with float vectors, and `pair_pixels_quantised` with codes."""
-    if "embedding_q" not in spec.schema.names:
+    """Make `pair_pixels` with float vectors, and beside it the stored ones: as codes, or as floats."""
+    is_quantised = "embedding_q" in spec.schema.names
+    stored, other = ("quantised", "unquantised") if is_quantised else ("unquantised", "quantised")
+    _create_alias(connection, f"pair_pixels_{stored}", spec.name)
+    absent = _absent_specs(is_quantised=not is_quantised)[f"core_{_ABSENT}__pixels"]
+    template = read_sql("templates", "missing_table")
+    view = Identifier(f"pair_pixels_{other}")
+    connection.execute(compose(template, view=view, columns=_empty_columns(absent)).sql)
+    if not is_quantised:
         _create_alias(connection, "pair_pixels", spec.name)
-        codes = _absent_specs(is_quantised=True)[f"core_{_ABSENT}__pixels"]
-        statement = compose(
-            read_sql("templates", "missing_table"),
-            view=Identifier("pair_pixels_quantised"),
-            columns=_empty_columns(codes),
-        )
-        connection.execute(statement.sql)
         return
-    _create_alias(connection, "pair_pixels_quantised", spec.name)
     dims = spec.schema.field("embedding_q").type.list_size
     statement = compose(
         read_sql("templates", "dequantized_pixels"),
@@ -301,7 +332,7 @@ def _build_inventory(connection: duckdb.DuckDBPyConnection, root: Path, specs: M
         size = read_sql("templates", "table_size_select" if is_stored else "missing_size_select")
         footer = read_sql("templates", "footer_select" if is_stored else "missing_footer_select")
         sizes.append(compose(size, name=name, description=text, files=files))
-        footers.append(compose(footer, name=name, files=files))
+        footers.append(compose(footer, name=name, files=files, release=Text(spec.release)))
     _create_union(connection, "stored_tables", sizes)
     _create_union(connection, "stored_footers", footers)
 

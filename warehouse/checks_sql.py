@@ -5,13 +5,14 @@ Belongs here: running them. Does not: which of them block a run (`orchestration/
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 
-from warehouse.catalog import run_on
+from warehouse.catalog import iterate_on
 from warehouse.sql_files import list_sql, read_sql
 
 #: Failing rows that a result shows.
@@ -27,12 +28,18 @@ class CheckResult:
         purpose: the rule in a sentence, from the file's header.
         n_failing: rows that break it.
         sample: the first of them (at most 5), with the check's own columns.
+        meaning: what a failing row means, from the header.
+        fix: what to do about it, from the header.
+        seconds: how long it took.
     """
 
     name: str
     purpose: str
     n_failing: int
     sample: pa.Table
+    meaning: str = ""
+    fix: str = ""
+    seconds: float = 0.0
 
     @property
     def is_passed(self) -> bool:
@@ -58,10 +65,19 @@ def run_checks(connection: duckdb.DuckDBPyConnection, names: Sequence[str] | Non
     Raises:
         SqlFileMissingError: there is no such check.
     """
-    return [_run_check(connection, name) for name in (check_names() if names is None else names)]
+    return [run_check(connection, name) for name in (check_names() if names is None else names)]
 
 
-def _run_check(connection: duckdb.DuckDBPyConnection, name: str) -> CheckResult:
+def run_check(connection: duckdb.DuckDBPyConnection, name: str) -> CheckResult:
+    """Run one check; failing rows are counted as they come, for a rule can be broken by every row of a country."""
     statement = read_sql("checks", name)
-    failing = run_on(connection, statement.text)
-    return CheckResult(name, statement.header["purpose"], failing.num_rows, failing.slice(0, SAMPLE_ROWS))
+    started = time.perf_counter()
+    reader = iterate_on(connection, statement.text)
+    n_failing, sample = 0, reader.schema.empty_table()
+    for batch in reader:
+        n_failing += batch.num_rows
+        if sample.num_rows < SAMPLE_ROWS:
+            sample = pa.concat_tables([sample, pa.Table.from_batches([batch])]).slice(0, SAMPLE_ROWS)
+    header = statement.header
+    seconds = time.perf_counter() - started
+    return CheckResult(name, header["purpose"], n_failing, sample, header["meaning"], header["fix"], seconds)

@@ -42,7 +42,8 @@ def pooled_spec(product: Product, settings: PoolSettings) -> TableSpec:
         ]
     )
     text = f"Pixels of {product.title} pooled per patch, one column per operator."
-    return TableSpec(f"out_patch__{product.name}_pooled", schema, ("year", "shard"), ("patch_id",), None, text)
+    name = f"out_patch__{product.name}_pooled"
+    return TableSpec(name, schema, ("year", "shard"), ("patch_id",), None, text, release=product.release)
 
 
 def codebook_spec(product: Product) -> TableSpec:
@@ -57,7 +58,8 @@ def codebook_spec(product: Product) -> TableSpec:
         ]
     )
     text = f"Codebook of {product.title} for maps and search; evidence fits its own inside each training fold."
-    return TableSpec(f"out_pixel__{product.name}_codebook", schema, ("year",), ("operator", "center"), None, text)
+    name = f"out_pixel__{product.name}_codebook"
+    return TableSpec(name, schema, ("year",), ("operator", "center"), None, text, release=product.release)
 
 
 def basis_spec(product: Product) -> TableSpec:
@@ -77,11 +79,15 @@ def basis_spec(product: Product) -> TableSpec:
         ]
     )
     text = f"Basis of {product.title} in which windows are stored as int8, with the loss of it; never for evidence."
-    return TableSpec(f"out_patch__{product.name}_basis", schema, ("year",), ("component",), None, text)
+    name = f"out_patch__{product.name}_basis"
+    return TableSpec(name, schema, ("year",), ("component",), None, text, release=product.release)
 
 
-def upsampled_spec(product: Product, settings: UpsampleSettings) -> TableSpec:
-    """Declare `out_pixel__{product}_upsampled`: full vectors at sampled pixels, int8 codes in windows."""
+def upsampled_spec(product: Product, settings: UpsampleSettings, release: str) -> TableSpec:
+    """Declare `out_pixel__{product}_upsampled`: full vectors at sampled pixels, int8 codes in windows.
+
+    `release` is that of the pair: patch vectors at the pixels of the other product.
+    """
     width = min(settings.basis_dims, product.dims)
     schema = pa.schema(
         [
@@ -100,7 +106,7 @@ def upsampled_spec(product: Product, settings: UpsampleSettings) -> TableSpec:
     )
     text = f"Patch vectors of {product.title} at kept pixels: full width at samples, int8 in a basis in windows."
     name = f"out_pixel__{product.name}_upsampled"
-    return TableSpec(name, schema, ("year", "shard"), ("pixel_id", "method"), None, text)
+    return TableSpec(name, schema, ("year", "shard"), ("pixel_id", "method"), None, text, release=release)
 
 
 def _column_width(name: str, dims: int, settings: PoolSettings) -> int:

@@ -275,7 +275,7 @@ def _provenance(product: Product, plans: Sequence[PatchSource], is_simulated: bo
     facts = {plan.path.name: stat_file(plan.path) for plan in plans}
     return Provenance(
         product=product.name,
-        release=f"{product.model}; {product.grid_version}",
+        release=product.release,
         licence=product.licence,
         attribution=(product.attribution,),
         is_simulated=is_simulated,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from transforms.alignment import explain_alignment
 from transforms.errors import IsthmusError
 
 
@@ -125,6 +126,16 @@ class StoredRecordError(IsthmusError):
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(
             f"{path}: found {problem}, expected what Isthmus wrote. Correct it, or remove it to start without it."
+        )
+
+
+class ModelsDifferError(IsthmusError):
+    """Vectors of two models or grids were about to stand under one product. Permanent."""
+
+    def __init__(self, what: str, found: str, expected: str, fix: str) -> None:
+        super().__init__(
+            f"{what}: found vectors of '{found}', expected '{expected}'. To bring both together, "
+            f"{explain_alignment(found, expected)}. {fix}"
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +50,8 @@ class Product(BaseModel):
         grain: one vector per `patch` or per `pixel`.
         layout: which source client reads it.
         dims: length of a vector.
+        years: calendar years that this model made on this grid. Files of other years are not read as this product
+            where files are listed by year (Earth Genome): they may be of another model.
         pixel_m: pixel pitch in metres (pixel products).
         pixel_deg: pixel pitch of a mosaic in degrees, which is read as pixels of `pixel_m`.
         patch_m: footprint side in metres (patch products; point files get a box of this side).
@@ -119,6 +121,11 @@ class Product(BaseModel):
         return stated.casefold() in self.model.casefold() or self.model.casefold() in stated.casefold()
 
     @property
+    def release(self) -> str:
+        """Model and grid, as footers carry them: vectors of two releases are never compared."""
+        return f"{self.model}; {self.grid_version}"
+
+    @property
     def is_quantised(self) -> bool:
         """Tell whether stored values are int8 codes."""
         return self.quantisation != "none"
@@ -151,6 +158,11 @@ class Product(BaseModel):
         assert self.patch_m is not None
         layers = 2 if self.layout == "eg_geoparquet" else 1
         return layers * size * 1e6 / self.patch_m**2
+
+
+def join_releases(products: Sequence[Product]) -> str:
+    """Name the releases behind rows that derive from several products, as footers carry them."""
+    return " + ".join(product.release for product in products)
 
 
 def load_registry(extra: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Product]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import PartitionMissingError, StoredTableError
+from warehouse.errors import ModelsDifferError, PartitionMissingError, StoredTableError
 from warehouse.layout import PART_FILE, PartitionKey, check_table_name, parse_partition, partition_path
 from warehouse.provenance import decode_footer
 from warehouse.table_spec import TableSpec
@@ -124,11 +124,14 @@ def _read_file(path: Path, spec: TableSpec, columns: Sequence[str] | None, where
 
     Raises:
         StoredTableError: the file is damaged, or of another schema version.
+        ModelsDifferError: its vectors are of another model or grid than the table's.
     """
     names = list(columns) if columns is not None else spec.schema.names
     wanted = pa.schema([spec.schema.field(name) for name in names])
     try:
-        missing = sorted({*names, *where} - set(pq.read_schema(path).names))
+        stored = pq.read_schema(path)
+        _check_release(path, spec, stored)
+        missing = sorted({*names, *where} - set(stored.names))
         if missing:
             raise StoredTableError(spec.name, str(path), f"found no columns {missing}, expected the declared ones")
         filters = [(name, "==", text) for name, text in where.items()] or None
@@ -137,6 +140,21 @@ def _read_file(path: Path, spec: TableSpec, columns: Sequence[str] | None, where
         return table.select(names).replace_schema_metadata(None).cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise StoredTableError(spec.name, str(path), str(error).splitlines()[0]) from error
+
+
+def _check_release(path: Path, spec: TableSpec, stored: pa.Schema) -> None:
+    """Refuse a partition of another release: rows that are read together must be of one model on one grid.
+
+    Raises:
+        ModelsDifferError: model or grid differ.
+    """
+    release = decode_footer(stored.metadata).get("release", "")
+    if spec.release and release and release != spec.release:
+        raise ModelsDifferError(
+            f"{spec.name} ({path})", release, spec.release,
+            "If the settings are right, write this partition again with `isthmus run`; else give the other model an "
+            "entry of its own in [products.<name>].",
+        )  # fmt: skip
 
 
 def _with_key(table: pa.Table, spec: TableSpec, key: PartitionKey) -> pa.Table:

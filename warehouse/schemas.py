@@ -16,7 +16,7 @@ from warehouse.adapter_schemas import adapter_specs
 from warehouse.derived_schemas import basis_spec, codebook_spec, fitted_columns, pooled_spec, upsampled_spec
 from warehouse.errors import SchemaError
 from warehouse.evidence_schemas import evidence_specs
-from warehouse.products import Product
+from warehouse.products import Product, join_releases
 from warehouse.sections import PoolSettings, UpsampleSettings
 from warehouse.table_spec import H3_PATCH, H3_PIXEL, LONLAT, SIMULATED, WKB, TableSpec, vector_type
 
@@ -50,7 +50,7 @@ def build_specs(
     Raises:
         SchemaError: a product or label has the name of another table's source, e.g. `grid`.
     """
-    specs = [_shards(), _patch_spine()]
+    specs = [_shards(), _patch_spine(products[patches].release if patches is not None else "")]
     for name, product in products.items():
         specs.append(_index(name))
         specs.append(_patches(product) if product.grain == "patch" else _pixels(product))
@@ -65,7 +65,11 @@ def build_specs(
     if patches is not None:
         specs += [
             basis_spec(products[patches]),
-            upsampled_spec(products[patches], upsample or UpsampleSettings()),
+            upsampled_spec(
+                products[patches],
+                upsample or UpsampleSettings(),
+                join_releases([products[name] for name in (pixels, patches) if name is not None]),
+            ),
         ]
     specs += evidence_specs()
     if has_adapter:
@@ -114,7 +118,7 @@ def _shards() -> TableSpec:
     return TableSpec("core_grid__shards", schema, (), ("shard",), "MultiPolygon", text)
 
 
-def _patch_spine() -> TableSpec:
+def _patch_spine(release: str) -> TableSpec:
     schema = pa.schema(
         [
             pa.field("patch_id", pa.uint64()),
@@ -132,7 +136,7 @@ def _patch_spine() -> TableSpec:
         ]
     )
     text = "The spine: one row per patch place of the shard, with its footprint. Pooling targets it."
-    return TableSpec("core_grid__patches", schema, ("shard",), ("patch_id",), "Polygon", text)
+    return TableSpec("core_grid__patches", schema, ("shard",), ("patch_id",), "Polygon", text, release=release)
 
 
 def _patches(product: Product) -> TableSpec:
@@ -151,7 +155,8 @@ def _patches(product: Product) -> TableSpec:
         ]
     )
     text = f"One {product.dims}-d vector per unique patch and year of {product.title}."
-    return TableSpec(f"core_{product.name}__patches", schema, ("year", "shard"), ("patch_id",), "Polygon", text)
+    name = f"core_{product.name}__patches"
+    return TableSpec(name, schema, ("year", "shard"), ("patch_id",), "Polygon", text, release=product.release)
 
 
 def _pixels(product: Product) -> TableSpec:
@@ -172,7 +177,8 @@ def _pixels(product: Product) -> TableSpec:
         ]
     )
     text = f"One {product.dims}-d vector per kept pixel and year of {product.title}."
-    return TableSpec(f"core_{product.name}__pixels", schema, ("year", "shard"), ("pixel_id",), "Point", text)
+    name = f"core_{product.name}__pixels"
+    return TableSpec(name, schema, ("year", "shard"), ("pixel_id",), "Point", text, release=product.release)
 
 
 def _label_pixels(label: str) -> TableSpec:

@@ -21,7 +21,7 @@ Group = Literal["templates", "views", "marts", "checks", "examples", "report"]
 # beside this package in a checkout and in an installation alike
 _FOLDER = Path(__file__).resolve().parent.parent / "sql"
 _HEADER = re.compile(r"--\s?(.*)")
-_KEY = re.compile(r"(purpose|grain|inputs|parameters): (.*)")
+_KEY = re.compile(r"(purpose|grain|inputs|parameters|meaning|fix): (.*)")
 
 
 class SqlFileMissingError(IsthmusError):
@@ -41,7 +41,8 @@ class SqlFile:
         group: folder below `sql/`.
         name: file name without suffix.
         text: the whole file, comments included, without a final semicolon.
-        header: `purpose`, `grain`, `inputs` and `parameters`, as far as the file has them.
+        header: `purpose`, `grain`, `inputs` and `parameters`, as far as the file has them; checks have `meaning` (of
+            a failing row) and `fix` as well.
     """
 
     group: Group

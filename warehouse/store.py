@@ -36,7 +36,7 @@ from warehouse.derived_schemas import fitted_columns
 from warehouse.errors import DiskSpaceError, SourceMissingError
 from warehouse.label_settings import LabelSettings
 from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
-from warehouse.products import Product, find_product
+from warehouse.products import Product, find_product, join_releases
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
 from warehouse.schemas import build_specs
 from warehouse.sections import EvaluateSettings
@@ -319,7 +319,7 @@ class Warehouse:
         """Describe rows that derive from one product."""
         return Provenance(
             product=product.name,
-            release=f"{product.model}; {product.grid_version}",
+            release=product.release,
             licence=product.licence,
             attribution=(product.attribution,),
             is_simulated=is_simulated,
@@ -334,7 +334,7 @@ class Warehouse:
         labels = [label.attribution for label in self.settings.labels.values()]
         return Provenance(
             product="+".join(p.name for p in pair),
-            release="; ".join(f"{p.model}, {p.grid_version}" for p in pair),
+            release=join_releases(pair),
             licence="; ".join(dict.fromkeys(p.licence for p in pair)),
             attribution=merge_attributions([[p.attribution for p in pair], labels]),
             is_simulated=is_simulated,

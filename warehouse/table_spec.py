@@ -33,6 +33,8 @@ class TableSpec:
         geometry: type of the geometry column, or None.
         description: one sentence for the catalogue and the UI.
         is_cells: True where a partition is a set of evidence cells.
+        release: model and grid of the product whose vectors or places it holds (`Product.release`); stored partitions
+            must carry the same. Empty where it holds those of no one product.
     """
 
     name: str
@@ -42,6 +44,7 @@ class TableSpec:
     geometry: Literal["Point", "Polygon", "MultiPolygon"] | None
     description: str
     is_cells: bool = field(default=False)
+    release: str = field(default="")
 
 
 def vector_type(dims: int, *, is_quantised: bool = False) -> pa.DataType:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from transforms.area import Area
 from warehouse.errors import SourceMissingError
 from warehouse.products import Layout, Product
-from warehouse.sources.index import list_years, read_index
+from warehouse.sources.index import count_unregistered_years, list_years, read_index
 from warehouse.store import Warehouse
 
 #: Any year that an index could list, to say which it has.
@@ -64,3 +64,20 @@ def list_year_files(warehouse: Warehouse, product: Product, year: int, area: Are
         f"raw_{product.name}__index[{year}]", "no file of this year", f"one of the years {years}",
         "Choose another --year, or add its files to the source root.",
     )  # fmt: skip
+
+
+def note_years_left_out(warehouse: Warehouse, product: Product) -> tuple[str, ...]:
+    """Say which years of the settings are published below a product's root and read as no product at all.
+
+    Args:
+        warehouse: its settings say which years are wanted and which products share a root.
+        product: a product with a source.
+    """
+    source = warehouse.source(product.name)
+    found = count_unregistered_years(product, source, source.years or warehouse.settings.years, warehouse.area)
+    sharing = [p for name, p in warehouse.products.items() if warehouse.source(name).root == source.root]
+    return tuple(
+        f"{count} files of {year} are left out: {product.name} is registered for {list(product.years)}"
+        for year, count in found.items()
+        if not any(other.takes(year) for other in sharing)
+    )

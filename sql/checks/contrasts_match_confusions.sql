@@ -1,6 +1,9 @@
 -- purpose: every contrast can be recomputed: its arm's value equals the metric on the stored confusion counts
 -- grain: one failing row per contrast whose stored value differs by more than 1e-9 or has no confusions
 -- inputs: out_probe__contrasts, scores_from_confusions
+-- meaning: A stored contrast is not what its own counts give: evidence was edited, or written by two versions of the
+--     code.
+-- fix: Evaluate the year again: remove out_probe__contrasts of that year and run `isthmus evaluate`.
 with scores as (
     unpivot (
         select year, task, label_source, scheme, arm, macro_f1, mean_iou, overall_accuracy, balanced_accuracy

@@ -1,6 +1,8 @@
 -- purpose: a label source covers at least half of the pixels, and of the patches, of every shard
 -- grain: one failing row per label source, unit (pixel, patch) and shard below the share
 -- inputs: core_label__pixels, core_label__patches, pair_pixels, core_grid__patches
+-- meaning: Scores of these shards rest on few labels, or the labels are of another place.
+-- fix: Check the extent of the label source and labels.<name>.years; evaluate another area if the source ends there.
 with units as (
     select distinct 'pixel' as unit, shard, pixel_id as unit_id from pair_pixels
     union all

@@ -3,6 +3,8 @@
 -- inputs: pair_pixels, pair_patches, pair_pooled, pair_upsampled, core_label__pixels, core_label__patches,
 --     out_probe__metrics, out_probe__confusions, out_probe__predictions, out_probe__contrasts, out_probe__oracles,
 --     out_probe__oracle_confusions, out_probe__adapters, out_probe__adapter_confusions, out_probe__adapter_gains
+-- meaning: A number from a simulated world would pass for a real one.
+-- fix: Derive and evaluate the named tables again; do not publish anything from them until then.
 with core as (
     select 'pixels' as side, year, shard, bool_or(is_simulated) as flag from pair_pixels group by year, shard
     union all

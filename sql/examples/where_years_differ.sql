@@ -1,7 +1,7 @@
 -- purpose: where did the ground change? Patches whose mean pixel vector turned the most between two years
 -- grain: one row per patch place that both years have, largest change first
--- inputs: pair_pooled. Both years are of one pixel product on one lattice, so they join on patch_id; patch vectors of
---     two releases do not (another model is another space)
+-- inputs: pair_pooled. Both years are of one pixel product on one lattice, so they join on patch_id; one_model() stops
+--     the query where a year was pooled from another model (another model is another space)
 -- parameters: $year_a (default: the first year), $year_b (default: the last), $n (default: 20)
 with years as (
     select
@@ -16,7 +16,7 @@ pairs as (
     from years
     join pair_pooled as before on before.year = years.year_a
     join pair_pooled as after on after.year = years.year_b and after.patch_id = before.patch_id
-    where years.year_a < years.year_b
+    where years.year_a < years.year_b and one_model('out_patch__%_pooled')
 )
 select
     year_a, year_b, patch_id, shard, round(lon, 6) as lon, round(lat, 6) as lat,

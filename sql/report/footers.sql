@@ -3,5 +3,6 @@
 -- inputs: stored_footers
 select table_name, record, count(*) as n_files
 from stored_footers
+where record is not null
 group by table_name, record
 order by table_name, record

@@ -1,1 +1,6 @@
-select @name as table_name, null::varchar as file_name, null::varchar as record where false
+select
+    @name as table_name,
+    nullif(@release, '') as declared_release,
+    null::varchar as file_name,
+    null::varchar as record
+where false

@@ -14,10 +14,11 @@ from orchestration.checks import RULES, build_checks
 from orchestration.definitions import build_defs
 from orchestration.pipeline import open_instance
 from tests.conftest import TinyRun
-from tests.tiny import run_pipeline, tiny_settings, write_settings
+from tests.tiny import PROJECT, run_pipeline, tiny_settings, write_settings
 from warehouse.checks_sql import CheckResult, check_names
 from warehouse.layout import PartitionKey
 from warehouse.settings import load_settings
+from warehouse.sql_files import read_sql
 from warehouse.store import Warehouse
 
 PATCH_LABELS = "core_label_worldcover__patches"
@@ -25,6 +26,15 @@ PATCH_LABELS = "core_label_worldcover__patches"
 
 def test_every_check_has_one_rule() -> None:
     assert sorted(rule.name for rule in RULES) == sorted(check_names())
+
+
+def test_every_check_is_in_the_documents_with_what_it_means_and_asks_for() -> None:
+    text = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for rule in RULES:
+        header = read_sql("checks", rule.name).header
+        blocks = "yes" if rule.blocking else "-"
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{rule.name}` |")]
+        assert line.endswith(f"| {blocks} | {header['meaning']} | {header['fix']} |")
 
 
 def test_every_check_was_run_and_passed_but_for_the_age_of_the_labels(tiny_run: TinyRun) -> None:
@@ -52,7 +62,8 @@ def tampered(tiny_run: TinyRun, tmp_path: Path) -> Path:
     warehouse = Warehouse(load_settings(config))
     key = PartitionKey(2024, "47PRQ")
     rows = warehouse.read("core_eg__patches", key)
-    provenance = warehouse.product_provenance(warehouse.products["eg"], (), is_simulated=True)
+    sources = warehouse.source_files(warehouse.read("raw_eg__index"))
+    provenance = warehouse.product_provenance(warehouse.products["eg"], sources, is_simulated=True)
     warehouse.write("core_eg__patches", key, pa.concat_tables([rows, rows.slice(5, 1)]), provenance)
     return config
 

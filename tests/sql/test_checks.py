@@ -7,21 +7,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.sql.vector_worlds import (
+    PATCHES,
+    PIXELS,
+    SPECS,
+    cluster_world,
+    field_world,
+    flip_northing,
+    split_rasters,
+    write,
+    write_index,
+)
 from tests.warehouse.fake_evidence import write_evidence
-from tests.warehouse.fake_rows import PAIR, SHARDS, YEAR, demo_specs, random_rows, unit_codes, write_rows
+from tests.warehouse.fake_rows import PAIR, SHARDS, YEAR, random_rows, unit_codes, write_rows
 from warehouse.catalog import open_catalog
 from warehouse.checks_sql import SAMPLE_ROWS, check_names, run_checks
-from warehouse.sql_files import SqlFileMissingError
+from warehouse.sql_files import SqlFileMissingError, read_sql
 
-SPECS = demo_specs()
-
-
-def write(root, table, shard=SHARDS[0], year=YEAR, **columns):
-    n = len(next(iter(columns.values())))
-    rng = np.random.default_rng(1)
-    if "embedding_q" in SPECS[table].schema.names and "embedding_q" not in columns:
-        columns["embedding_q"] = unit_codes(n, 64, rng)
-    write_rows(root, SPECS[table], random_rows(SPECS[table], n, rng, **columns), year=year, shard=shard)
+#: Patches and pixels of the two shards.
+IDS = {SHARDS[0]: (PATCHES[:3], PIXELS[:3]), SHARDS[1]: (PATCHES[3:5], PIXELS[3:5])}
 
 
 def run(root, name):
@@ -35,20 +39,20 @@ def replace_code(codes, value):
 
 def good_world(root):
     """Two shards of patches and pixels that break no rule."""
-    ids = {SHARDS[0]: [1, 2, 3], SHARDS[1]: [4, 5]}
     columns = {"shard": list(SHARDS), "expected_patches": [3, 2]}
     write_rows(
         root,
         SPECS["core_grid__shards"],
         random_rows(SPECS["core_grid__shards"], 2, np.random.default_rng(0), **columns),
     )
-    for shard, patches in ids.items():
+    write_index(root)
+    for shard, (patches, pixels) in IDS.items():
         write(root, "core_grid__patches", shard, patch_id=patches)
         write(root, "core_eg__patches", shard, patch_id=patches)
         write(root, "out_patch__aef_pooled", shard, patch_id=patches)
-        write(root, "core_aef__pixels", shard, pixel_id=[10 * p for p in patches])
-        write_codes(root, shard, [10 * p for p in patches])
-        write(root, "core_label_cover__pixels", shard, pixel_id=[10 * p for p in patches], label=[1] * len(patches))
+        write(root, "core_aef__pixels", shard, pixel_id=pixels)
+        write_codes(root, shard, pixels)
+        write(root, "core_label_cover__pixels", shard, pixel_id=pixels, label=[1] * len(pixels))
         write(root, "core_label_cover__patches", shard, patch_id=patches, label=[1] * len(patches))
     write(root, "out_patch__eg_basis", component=[0, 1], basis_version=["a"] * 2)
     write_folds(root, [(1, 0), (2, 1), (2, 1)])
@@ -81,41 +85,41 @@ def write_folds(root, block_and_fold, scheme="block"):
 
 def lengthen_vector(root):
     rng = np.random.default_rng(2)
-    write(root, "core_aef__pixels", pixel_id=[10, 20, 30], embedding_q=[[40] * 64, *unit_codes(2, 64, rng)])
+    write(root, "core_aef__pixels", pixel_id=PIXELS[:3], embedding_q=[[40] * 64, *unit_codes(2, 64, rng)])
 
 
 def store_nodata(root):
     codes = unit_codes(3, 64, np.random.default_rng(2))
-    write(root, "core_aef__pixels", pixel_id=[10, 20, 30], embedding_q=replace_code(codes, -128))
+    write(root, "core_aef__pixels", pixel_id=PIXELS[:3], embedding_q=replace_code(codes, -128))
 
 
 def repeat_patch(root):
-    write(root, "core_eg__patches", SHARDS[1], patch_id=[4, 3])
+    write(root, "core_eg__patches", SHARDS[1], patch_id=[PATCHES[3], PATCHES[2]])
 
 
 def repeat_pixel(root):
-    write(root, "core_aef__pixels", SHARDS[1], pixel_id=[10, 50])
+    write(root, "core_aef__pixels", SHARDS[1], pixel_id=[PIXELS[0], PIXELS[4]])
 
 
 def share_patch(root):
-    write(root, "core_grid__patches", SHARDS[1], patch_id=[4, 5, 3])
+    write(root, "core_grid__patches", SHARDS[1], patch_id=[*PATCHES[3:5], PATCHES[2]])
 
 
 def lose_place(root):
-    write(root, "core_grid__patches", SHARDS[1], patch_id=[4])
+    write(root, "core_grid__patches", SHARDS[1], patch_id=[PATCHES[3]])
 
 
 def fit_basis_again(root):
     write(root, "out_patch__eg_basis", component=[0, 1], basis_version=["b"] * 2)
-    write_codes(root, SHARDS[1], [40, 50], basis_version="b")
+    write_codes(root, SHARDS[1], PIXELS[3:5], basis_version="b")
 
 
 def unlabel(root):
-    write(root, "core_label_cover__pixels", pixel_id=[10, 20, 30], label=[1, -1, -1])
+    write(root, "core_label_cover__pixels", pixel_id=PIXELS[:3], label=[1, -1, -1])
 
 
 def hide_simulation(root):
-    write(root, "out_patch__aef_pooled", patch_id=[1, 2, 3], is_simulated=[True, False, True])
+    write(root, "out_patch__aef_pooled", patch_id=PATCHES[:3], is_simulated=[True, False, True])
 
 
 def hide_simulated_evidence(root):
@@ -131,7 +135,7 @@ def split_block(root):
 
 
 def truncate_shard(root):
-    write(root, "core_eg__patches", patch_id=[1])
+    write(root, "core_eg__patches", patch_id=PATCHES[:1])
 
 
 def answer_twice(root):
@@ -155,7 +159,7 @@ def note_repair(root):
     spec = SPECS["core_label_cover__pixels"]
     rows = random_rows(spec, 2, np.random.default_rng(1), label=[1, 1], pixel_id=[10, 20])
     notes = ("a ring was mended", "one value has no class")
-    write_rows(root, spec, rows, notes=notes, year=YEAR, shard="other")
+    write_rows(root, spec, rows, record={"notes": notes}, year=YEAR, shard="other")
 
 
 def note_oddities(root):
@@ -171,14 +175,75 @@ def age_labels(root):
         pq.write_table(rows.set_column(rows.schema.get_field_index("label_year"), "label_year", aged), path)
 
 
+def publish_another_year(root):
+    write_index(root, record={"notes": ["36 files of 2025 left out: registered are (2024,)"]})
+
+
+def mix_models(root):
+    write(root, "core_eg__patches", patch_id=PATCHES[:3], record={"release": "SSL4EO DINO; major-tom-320m-pre-1.0"})
+
+
+def forget_attribution(root):
+    write(root, "core_aef__pixels", pixel_id=PIXELS[:3], record={"attribution": []})
+
+
+def compare_another_pair(root):
+    spec = SPECS["out_probe__metrics"]
+    rows = random_rows(spec, 1, np.random.default_rng(1))
+    write_rows(root, spec, rows, cell="old", record={"release": "Clay v0; mgrs-512px"}, year=YEAR - 1)
+
+
+def fill_with_zeros(root):
+    vectors = [[0.0] * 384, [np.nan] * 384, [0.5] * 384]
+    write(root, "core_eg__patches", patch_id=PATCHES[:3], embedding=vectors)
+
+
+def exchange_places(root):
+    place = {"lon": [102.6] * 3, "lat": [12.5] * 3}
+    write(root, "core_aef__pixels", pixel_id=PIXELS[:3], **place)
+
+
+def exchange_patch_places(root):
+    write(root, "core_grid__patches", patch_id=PATCHES[:3], x_m=[500_000.0] * 3)
+
+
+def add_strange_patch(root):
+    cluster_world(root, "core_eg__patches", vector=lambda dims: np.random.default_rng(8).normal(size=dims))
+
+
+def add_strange_pixel(root):
+    cluster_world(root, "core_aef__pixels", vector=lambda dims: np.random.default_rng(8).normal(size=dims))
+
+
+def flip_shard(root):
+    field_world(root, border="lon", is_flipped=True)
+
+
+def flip_raster(root):
+    field_world(root, border="y", is_flipped=True)
+    split_rasters(root)
+
+
 FAILURES = {
-    "unit_norm": (lengthen_vector, 1, {"pixel_id": 10}),
-    "nodata_all_or_none": (store_nodata, 1, {"pixel_id": 10, "n_nodata_bands": 1}),
-    "duplicate_patch_ids": (repeat_patch, 1, {"patch_id": 3, "n_rows": 2, "shards": list(SHARDS)}),
-    "duplicate_pixel_ids": (repeat_pixel, 1, {"pixel_id": 10, "n_rows": 2, "first_shard": SHARDS[0]}),
-    "patch_in_two_shards": (share_patch, 1, {"patch_id": 3, "shards": list(SHARDS)}),
-    "patches_missing_from_spine": (lose_place, 1, {"patch_id": 5, "shard": SHARDS[1]}),
-    "pooled_without_patch": (lose_place, 1, {"patch_id": 5, "year": YEAR}),
+    "years_left_out": (publish_another_year, 1, {"note": "36 files of 2025 left out: registered are (2024,)"}),
+    "models_mixed": (mix_models, 2, {"release": "SSL4EO DINO; major-tom-320m-pre-1.0", "n_files": 1}),
+    "evidence_of_other_models": (compare_another_pair, 2, {"release": "Clay v0; mgrs-512px", "years": [YEAR - 1]}),
+    "provenance_incomplete": (forget_attribution, 1, {"table_name": "core_aef__pixels", "missing": "attribution"}),
+    "unusable_vectors": (fill_with_zeros, 3, {"unit_id": PATCHES[0], "reason": "zero"}),
+    "north_up": (flip_northing, 3, {"pixel_id": PIXELS[0], "problem": "x_m, y_m against lon, lat"}),
+    "pixel_id_against_geometry": (exchange_places, 3, {"pixel_id": PIXELS[0]}),
+    "patch_id_against_geometry": (exchange_patch_places, 3, {"patch_id": PATCHES[0], "is_in_footprint": True}),
+    "outlier_patches": (add_strange_patch, 3, {"patch_id": 1, "reason": "far from all others"}),
+    "outlier_pixels": (add_strange_pixel, 3, {"pixel_id": 1, "reason": "far from all others"}),
+    "patch_seams": (flip_shard, 2, {"direction": "east"}),
+    "pooled_seams": (flip_raster, 1, {"direction": "north"}),
+    "unit_norm": (lengthen_vector, 1, {"pixel_id": PIXELS[0]}),
+    "nodata_all_or_none": (store_nodata, 1, {"pixel_id": PIXELS[0], "n_nodata_bands": 1}),
+    "duplicate_patch_ids": (repeat_patch, 1, {"patch_id": PATCHES[2], "n_rows": 2, "shards": list(SHARDS)}),
+    "duplicate_pixel_ids": (repeat_pixel, 1, {"pixel_id": PIXELS[0], "n_rows": 2, "first_shard": SHARDS[0]}),
+    "patch_in_two_shards": (share_patch, 1, {"patch_id": PATCHES[2], "shards": list(SHARDS)}),
+    "patches_missing_from_spine": (lose_place, 1, {"patch_id": PATCHES[4], "shard": SHARDS[1]}),
+    "pooled_without_patch": (lose_place, 1, {"patch_id": PATCHES[4], "year": YEAR}),
     "codes_of_another_basis": (fit_basis_again, 1, {"shard": SHARDS[0], "basis_version": "a", "n_rows": 3}),
     "label_coverage": (unlabel, 1, {"unit": "pixel", "shard": SHARDS[0], "n_units": 3, "n_labelled": 1}),
     "label_notes": (note_repair, 2, {"table_name": "core_label_cover__pixels", "note": "a ring was mended"}),
@@ -217,7 +282,11 @@ def good_results(tmp_path_factory):
 def test_a_good_warehouse_passes(good_results, name):
     result = good_results[name]
     assert result.is_passed, result.sample.to_pylist()
-    assert result.purpose
+
+
+@pytest.mark.parametrize("name", check_names())
+def test_every_check_says_what_it_means_and_what_to_do(name):
+    assert {"purpose", "grain", "inputs", "meaning", "fix"} <= set(read_sql("checks", name).header)
 
 
 @pytest.mark.parametrize("name", check_names())
@@ -238,7 +307,7 @@ def test_a_broken_warehouse_fails(tmp_path, name):
 
 def test_labels_that_are_all_elsewhere_are_seen(tmp_path):
     good_world(tmp_path)
-    for shard, patches in ((SHARDS[0], [1, 2, 3]), (SHARDS[1], [4, 5])):
+    for shard, (patches, _) in IDS.items():
         n = len(patches)
         columns = {"label": [None] * n, "valid_share": [0.0] * n}
         write(tmp_path, "core_label_cover__patches", shard, patch_id=patches, **columns)
@@ -249,7 +318,7 @@ def test_labels_that_are_all_elsewhere_are_seen(tmp_path):
 def test_patches_of_several_classes_are_labelled(tmp_path):
     good_world(tmp_path)
     columns = {"label": [None] * 3, "valid_share": [1.0] * 3}
-    write(tmp_path, "core_label_cover__patches", SHARDS[0], patch_id=[1, 2, 3], **columns)
+    write(tmp_path, "core_label_cover__patches", SHARDS[0], patch_id=PATCHES[:3], **columns)
     assert run(tmp_path, "label_coverage").is_passed
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.alignment import match_keys, take_or
+from transforms.alignment import choose_alignment, explain_alignment, match_keys, take_or
 from transforms.errors import ShapeError
 
 keys = st.integers(0, 2**55 - 1)
@@ -60,3 +60,20 @@ def test_nothing_can_be_taken_from_nothing() -> None:
     assert taken.shape == (2, 2)
     assert np.isnan(taken).all()
     assert take_or(np.empty((0, 2), np.float32), np.empty(0, np.int64), np.nan).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("SoftCon; v0", "SoftCon; v0", "place"),
+        ("SoftCon; v0", "SoftCon; v1", "footprint"),
+        ("SoftCon; v0", "DINO; v0", "scores"),
+        ("a; g + b; h", "a; g + b; i", "footprint"),
+        ("a; g + b; h", "a; g + c; h", "scores"),
+        ("a; g", "a; g + b; h", "scores"),
+        ("SoftCon", "DINO", "scores"),
+    ],
+)
+def test_what_two_releases_share_decides_how_they_may_meet(one: str, other: str, expected: str) -> None:
+    assert choose_alignment(one, other) == choose_alignment(other, one) == expected
+    assert explain_alignment(one, other).startswith(f"align by {expected}:")

@@ -52,15 +52,21 @@ def random_rows(spec: TableSpec, n_rows: int, rng: np.random.Generator, **column
 
 
 def write_rows(
-    root: Path, spec: TableSpec, rows: pa.Table, *, cell: str = "", notes: Sequence[str] = (), **key: int | str
+    root: Path,
+    spec: TableSpec,
+    rows: pa.Table,
+    *,
+    cell: str = "",
+    record: Mapping[str, Any] | None = None,
+    **key: int | str,
 ) -> Path:
-    """Write one partition where the layout has it, with notes in its footer."""
+    """Write one partition where the layout has it; `record` replaces parts of its footer."""
     folder = root / spec.name
     for level in spec.partition_by:
         folder /= f"{level}={key[level]}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (f"cell-{cell or 'a'}.parquet" if spec.is_cells else "part.parquet")
-    metadata = {b"isthmus": json.dumps({**_footer(spec), "notes": list(notes)}).encode()}
+    metadata = {b"isthmus": json.dumps({**_footer(spec), **(record or {})}).encode()}
     if spec.geometry is not None:
         geo = {"encoding": "WKB", "geometry_types": [spec.geometry]}
         record = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geo}}
@@ -90,12 +96,13 @@ def _footer(spec: TableSpec) -> dict[str, Any]:
         "schema_version": 1,
         "code_version": "0.1.0+abc",
         "product": "aef",
-        "release": "AlphaEarth Foundations; utm-10m",
+        "release": spec.release or "AlphaEarth Foundations; utm-10m",
         "licence": "CC-BY-4.0",
         "attribution": ["Data by the producer <of> it."],
         "is_simulated": True,
-        "sources": [],
+        "sources": [{"path": "annual/2024/48N/x.tiff", "etag": "abc-1"}],
         "inputs": [],
+        "notes": [],
     }
 
 

@@ -13,7 +13,7 @@ from warehouse.table_spec import TableSpec
 SPECS = demo_specs()
 PROVENANCE = Provenance(
     product="aef",
-    release="AlphaEarth Foundations; utm-10m",
+    release="",  # so that it serves every table
     licence="CC-BY-4.0",
     attribution=("Data by their producer.",),
     is_simulated=True,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from tests.warehouse.fake_tables import PROVENANCE, SPECS, declared_rows, sort_rows
 from transforms.errors import IsthmusError, ShapeError
-from warehouse.errors import PartitionMissingError, StoredTableError
+from warehouse.errors import ModelsDifferError, PartitionMissingError, StoredTableError
 from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
 from warehouse.reader import (
     has_partition,
@@ -213,3 +214,19 @@ def test_vectors_that_are_not_there_are_nan() -> None:
 )
 def test_no_vectors_have_their_width(column) -> None:
     assert vectors(as_table(column), "v").shape == (0, 4)
+
+
+@pytest.mark.parametrize(("spec", "is_refused"), [(PATCHES, True), (SPECS["raw_eg__index"], False)])
+def test_vectors_of_another_model_are_not_read_as_the_tables_own(
+    tmp_path: Path, spec: TableSpec, is_refused: bool
+) -> None:
+    keys = KEYS[:2] if spec.partition_by else [ALL, ALL]
+    for key, release in zip(keys, (PATCHES.release, "SSL4EO DINO; major-tom-320m-pre-1.0"), strict=True):
+        rows = declared_rows(spec, 3, np.random.default_rng(0))
+        write_table(partition_path(tmp_path, spec.name, key), spec, rows, replace(PROVENANCE, release=release))
+    if not is_refused:  # an index holds no vectors
+        assert read_partitions(tmp_path, spec, [ALL]).num_rows == 3
+        return
+    assert read_partition(tmp_path, spec, keys[0]).num_rows == 3
+    with pytest.raises(ModelsDifferError, match=r"SSL4EO DINO.*SoftCon.*align by scores"):
+        read_partitions(tmp_path, spec, keys)

@@ -100,6 +100,24 @@ def _list_eg(product: Product, source: SourceSettings, years: frozenset[int], ar
     return rows
 
 
+def count_unregistered_years(
+    product: Product, source: SourceSettings, years: Collection[int], area: Area | None
+) -> dict[int, int]:
+    """Count the files of years that are asked for and published, but that the registry entry does not name.
+
+    A later year may be of another model, as Earth Genome's 2025 is: nothing in the files of 2024 on says which.
+
+    Returns:
+        Number of files by year, for products whose files are listed by year.
+    """
+    others = frozenset(year for year in years if not product.takes(year))
+    if product.layout != "eg_geoparquet" or not others:
+        return {}
+    parsed = [parse_eg_name(PurePosixPath(path).name) for path in list_eg_names(source.root, others, area)]
+    found = [one[1] for one in parsed if one is not None and one[1] in others]
+    return {year: found.count(year) for year in sorted(set(found))}
+
+
 def _list_plain(product: Product, source: SourceSettings, years: frozenset[int], _: Area | None) -> list[Row]:
     """List the files of a product whose names say nothing: one row per file of the glob."""
     year = source.year if source.year is not None else (product.years[0] if len(product.years) == 1 else None)

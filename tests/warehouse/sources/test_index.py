@@ -11,7 +11,7 @@ from warehouse.products import Product
 from warehouse.schemas import build_specs
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.aef_index import count_aef_files, identify_index
-from warehouse.sources.index import parse_eg_name, read_index
+from warehouse.sources.index import count_unregistered_years, parse_eg_name, read_index
 
 PATH = "annual/2024/48N/x0abc-0000000000-0000000000.tiff"
 PREFIXES = [
@@ -216,3 +216,17 @@ def test_plain_files_need_a_year_and_a_match(
         read_index(product, SourceSettings(root=tmp_path, files="*.csv", year=2024), [2024])
     with pytest.raises(SourceMissingError, match="no such folder"):
         read_index(product, SourceSettings(root=tmp_path / "gone", year=2024), [2024])
+
+
+def test_years_that_the_registry_does_not_name_are_counted(tmp_path: Path, products: dict[str, Product]) -> None:
+    source = SourceSettings(root=tmp_path)
+    for year, tiles in ((2024, ["48PTU"]), (2025, ["48PTU", "48PTV"])):
+        for tile in tiles:
+            path = tmp_path / str(year) / f"{tile}_{year}-01-01_{year + 1}-01-01.parquet"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"x")
+    assert count_unregistered_years(products["eg"], source, [2024, 2025], None) == {2025: 2}
+    assert count_unregistered_years(products["eg"], source, [2024], None) == {}
+    both = products["eg"].model_copy(update={"years": (2024, 2025)})
+    assert count_unregistered_years(both, source, [2024, 2025], None) == {}
+    assert count_unregistered_years(products["aef"], source, [2030], None) == {}
