@@ -165,7 +165,7 @@ def note_repair(root):
 def note_oddities(root):
     spec = SPECS["core_eg__patches"]
     rows = random_rows(spec, 1, np.random.default_rng(1), patch_id=[9])
-    write_rows(root, spec, rows, notes=("48PVS.parquet: the file has no rows",), year=YEAR, shard="other")
+    write_rows(root, spec, rows, record={"notes": ["48PVS.parquet: the file has no rows"]}, year=YEAR, shard="other")
 
 
 def age_labels(root):
