@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import psutil
 from orchestration.definitions import CONFIG_VARIABLE, build_defs
 from orchestration.engines import build_engine
 from orchestration.partitions import format_key, seed_partitions
-from orchestration.pipeline_job import PID_TAG
+from orchestration.pipeline_job import HOST_TAG, PID_TAG, tag_process
 from orchestration.progress_log import PROGRESS_LOGGER
 from orchestration.run_problems import list_failed_checks, list_problems
 from orchestration.threads import call_in_thread, run_at_once
@@ -327,7 +328,7 @@ class Pipeline:
         with DAGSTER_TURN.take():
             return job.execute_in_process(
                 instance=self._instance,
-                tags={PID_TAG: str(os.getpid())},
+                tags=tag_process(os.getpid()),
                 partition_key=format_key(key),
                 raise_on_error=False,
                 # events are in the instance's history; the console shows only what a user must act on
@@ -341,11 +342,15 @@ def close_orphaned_runs(instance: dg.DagsterInstance) -> None:
 
 
 def _close_runs(instance: dg.DagsterInstance, is_over: Callable[[int], bool]) -> None:
-    """Cancel unfinished runs of command lines that are over; else they would look as if they went on for ever."""
+    """Cancel unfinished runs of command lines that are over; else they would look as if they went on for ever.
+
+    Those of other machines are left alone: nobody here can tell whether their processes live.
+    """
+    here = socket.gethostname()
     open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
     for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
         pid = run.tags.get(PID_TAG, "")
-        if pid.isdigit() and is_over(int(pid)):
+        if run.tags.get(HOST_TAG, here) == here and pid.isdigit() and is_over(int(pid)):
             instance.report_run_canceled(run, message="The command line that ran this was interrupted.")
 
 

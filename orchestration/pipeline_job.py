@@ -7,6 +7,7 @@ declared, and a person who repeats the run by hand repeats exactly this.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections import deque
@@ -22,6 +23,8 @@ from warehouse.release_watch import take_year
 PIPELINE_JOB = "pipeline"
 #: Tag with the process that runs a job, to tell a run that goes on from one whose process was killed.
 PID_TAG = "isthmus/pid"
+#: Tag with its machine: a history in PostgreSQL is shared by several, and each has processes of that number.
+HOST_TAG = "isthmus/host"
 #: Key of the failed steps in the metadata of a failure.
 FAILED_STEPS = "failed_steps"
 _OP = "run_pipeline"
@@ -56,7 +59,7 @@ def run_pipeline(context: dg.OpExecutionContext, config: PipelineConfig, isthmus
     warehouse = isthmus.open()
     for one in config.take:
         take_year(warehouse, one.watched, one.product, one.year)
-    context.instance.add_run_tags(context.run_id, {PID_TAG: str(os.getpid())})
+    context.instance.add_run_tags(context.run_id, tag_process(os.getpid()))
     since = datetime.now(UTC)
     command = [sys.executable, "-W", "ignore", "-m", "orchestration.cli", "run", "--config", isthmus.config]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -66,7 +69,12 @@ def run_pipeline(context: dg.OpExecutionContext, config: PipelineConfig, isthmus
             _stop(process)
             raise
     if process.returncode:
-        raise _explain(process, said, list_failed_steps(context.instance, {PID_TAG: str(process.pid)}, since))
+        raise _explain(process, said, list_failed_steps(context.instance, tag_process(process.pid), since))
+
+
+def tag_process(pid: int) -> dict[str, str]:
+    """Give the tags of the runs of a process of this machine."""
+    return {PID_TAG: str(pid), HOST_TAG: socket.gethostname()}
 
 
 def build_pipeline_job() -> dg.JobDefinition:
