@@ -62,6 +62,7 @@ def plan(
 
     Shards, files, patches, pixels, bytes to read and to keep, and the time at this machine's measured rates.
     """
+    from transforms.area import area_of_boxes
     from warehouse.area_of_interest import describe_area, read_area
     from warehouse.plan import PlanRequest, make_plan
     from warehouse.rates import load_rates, rates_path
@@ -80,7 +81,8 @@ def plan(
         def tell(text: str) -> None:
             bar.update(task, description=text)
 
-        area = read_area(area_settings)
+        regions = list(area_settings.regions.values())
+        area = read_area(area_settings) or (area_of_boxes(regions) if regions else None)
         if area is None:
             raise SettingsError("isthmus plan", ["found no area, expected one in the settings or as an option"])
         tell("measuring this machine (once)")
@@ -98,7 +100,9 @@ def plan(
         row = {"area": title, "years": list(wanted), **asdict(found)}
         print_rows([row | {"bytes_to_read": found.bytes_to_read, "bytes_to_keep": found.bytes_to_keep}], True)
         return
-    _print_plan(title, wanted, found)
+    _print_plan(title if not regions else f"{len(regions)} regions", wanted, found)
+    if area_settings.shard_rule != "mgrs":
+        err.print("note: shards here are MGRS squares; a run cuts by shard_rule of the settings", highlight=False)
     if output is not None:
         out.print(f"\nsettings  {output}   then: isthmus run --config {output}", highlight=False, markup=False)
 

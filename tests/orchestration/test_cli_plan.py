@@ -117,6 +117,25 @@ def test_a_plan_of_settings_counts_their_files(call: Call, tiny_world: Path, tmp
     assert again.area.tiles == ("47PRQ",)
 
 
+def test_regions_of_settings_are_planned_together(call: Call, tiny_world: Path, tmp_path: Path) -> None:
+    settings = quick_settings(tiny_world)
+    settings["area"] = {
+        "shard_rule": "region",
+        "regions": {"a": [101.98, 12.63, 101.99, 12.66], "b": [102.01, 12.63, 102.02, 12.66]},
+    }
+    config = write_settings(tmp_path / "regions.toml", settings)
+    code, out, err = call("plan", "--config", config)
+    assert code == 0
+    assert "2 regions: 7.21" in out
+    assert "a run cuts by shard_rule" in err
+    both = [
+        call("plan", "--bbox", *box, "--years", "2024", "--json")[1]
+        for box in (("101.98", "12.63", "101.99", "12.66"), ("102.01", "12.63", "102.02", "12.66"))
+    ]
+    patches = sum(json.loads(text)[0]["patches"] for text in both)
+    assert f"{patches:,} places" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
