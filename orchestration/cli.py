@@ -37,7 +37,9 @@ from orchestration.console import (
     AddressOption,
     ConfigOption,
     EngineOption,
+    ForceOption,
     JsonOption,
+    WaitOption,
     choose_engine,
     err,
     make_progress,
@@ -47,6 +49,7 @@ from orchestration.console import (
     print_rows,
     print_table,
     show_steps,
+    tell_waiting,
 )
 from transforms.errors import IsthmusError
 from warehouse.errors import SettingsError
@@ -66,11 +69,13 @@ app.add_typer(world_app, name="world")
 def demo(
     size: Annotated[str, typer.Option(help="World to run on: tiny (seconds) or demo (900 km2).")] = "demo",
     seed: Annotated[int, typer.Option(help="Seed of the simulated world.")] = 0,
+    force: ForceOption = False,
+    wait: WaitOption = False,
 ) -> None:
     """Build the simulated world, run everything on it through Dagster, and write the report."""
     config = DEMO_CONFIG if size == "demo" else DEMO_CONFIG.with_name(f"{size}.toml")
     _build_world(_world_folder(size), size, seed)
-    _run_pipeline(config)
+    _run_pipeline(config, force=force, wait=wait)
 
 
 @world_app.command("build")
@@ -88,18 +93,33 @@ def world_build(
 
 
 @app.command()
-def run(config: ConfigOption = DEMO_CONFIG, engine: EngineOption = None, address: AddressOption = None) -> None:
-    """Ingest, derive, evaluate and report what a settings file describes. Safe to repeat and to interrupt."""
+def run(
+    config: ConfigOption = DEMO_CONFIG,
+    force: ForceOption = False,
+    wait: WaitOption = False,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+) -> None:
+    """Ingest, derive, evaluate and report what a settings file describes. Safe to repeat and to interrupt.
+
+    Partitions whose settings, source files and inputs are the same as before are not written again.
+    """
     choose_engine(engine, address)
-    _run_pipeline(config)
+    _run_pipeline(config, force=force, wait=wait)
 
 
 @app.command()
-def evaluate(config: ConfigOption = DEMO_CONFIG, engine: EngineOption = None, address: AddressOption = None) -> None:
+def evaluate(
+    config: ConfigOption = DEMO_CONFIG,
+    force: ForceOption = False,
+    wait: WaitOption = False,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+) -> None:
     """Run the cells that are not done on what is stored, then report: to go on with a study that was stopped."""
     choose_engine(engine, address)
     open_warehouse(config)
-    _run_pipeline(config, answers_only=True)
+    _run_pipeline(config, force=force, wait=wait, answers_only=True)
 
 
 @app.command()
@@ -220,11 +240,11 @@ def _build_world(root: Path, size: str, seed: int, *, mosaic: bool = False) -> d
     return {name: plain(getattr(summary, name)) for name in summary.__dataclass_fields__}
 
 
-def _run_pipeline(config: Path, *, answers_only: bool = False) -> None:
+def _run_pipeline(config: Path, *, force: bool, wait: bool, answers_only: bool = False) -> None:
     """Run the jobs with a bar, then say what came out; exit 1 if anything failed."""
     from orchestration.pipeline import Pipeline
 
-    pipeline = Pipeline(config)
+    pipeline = Pipeline(config, force=force, waiting=tell_waiting(wait))
     done, failures = show_steps(pipeline.run_answers if answers_only else pipeline.run)
     _print_verdicts(pipeline)
     out.print(f"warehouse  {pipeline.warehouse.root}")

@@ -37,6 +37,12 @@ ConfigOption = Annotated[
     Path,
     typer.Option("--config", "-c", envvar="ISTHMUS_CONFIG", help="Settings file (TOML). Default: the demo's."),
 ]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Redo what is done before too, scored cells among it: that can take hours.")
+]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait while another run holds the warehouse, instead of giving up.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON array of row objects and nothing else.")]
 EngineOption = Annotated[
     str | None,
@@ -124,8 +130,15 @@ def print_outcome(outcome: Any, told: set[str]) -> None:
         err.print(f"{step}: {outcome.seconds:.1f} s", highlight=False)
 
 
+def tell_waiting(is_asked: bool) -> Callable[[str], None] | None:
+    """Give what says who is waited for, None where nobody wants to wait."""
+    return (lambda text: err.print(text, highlight=False, markup=False)) if is_asked else None
+
+
 def show_steps(run: Callable[[Callable[[Any], None]], Iterator[Any]]) -> tuple[int, list[Any]]:
     """Run steps with a bar that says where they are; what they say goes to the bar, or to lines where there is none.
+
+    Says in the end how many partitions were done before.
 
     Args:
         run: given what to tell of each step before it runs, yields the outcomes.
@@ -135,7 +148,7 @@ def show_steps(run: Callable[[Callable[[Any], None]], Iterator[Any]]) -> tuple[i
     """
     from orchestration.progress_log import listen_to_bodies  # brings Dagster: --help must not wait for it
 
-    failures, done = [], 0
+    failures, done, before, partitions = [], 0, 0, 0
     told: set[str] = set()
     try:
         with make_progress() as bar:
@@ -146,9 +159,16 @@ def show_steps(run: Callable[[Callable[[Any], None]], Iterator[Any]]) -> tuple[i
                 if not err.is_terminal:
                     err.print(text, highlight=False, markup=False)
 
+            def start(step: Any) -> None:
+                bar.update(task, description=str(step))
+                if step.why:
+                    err.print(f"{step} again: {'; '.join(step.why)}", highlight=False, markup=False)
+
             with listen_to_bodies(tell):
-                for outcome in run(lambda step: bar.update(task, description=str(step))):
+                for outcome in run(start):
                     done += outcome.ok
+                    before += outcome.done_before
+                    partitions += bool(outcome.step.tables)
                     failures += [] if outcome.ok else [outcome]
                     print_outcome(outcome, told)
     except KeyboardInterrupt:
@@ -156,6 +176,8 @@ def show_steps(run: Callable[[Callable[[Any], None]], Iterator[Any]]) -> tuple[i
         sys.stdout.flush()
         # not sys.exit: Python would wait for the threads of a cell, and a cell can have a hundred fits to go
         os._exit(EXIT_INTERRUPTED)
+    if before:
+        err.print(f"{before} of {partitions} partitions done before (--force redoes them)", highlight=False)
     return done, failures
 
 

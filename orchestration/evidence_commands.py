@@ -11,10 +11,13 @@ from orchestration.console import (
     DEMO_CONFIG,
     EXIT_FAILED,
     ConfigOption,
+    ForceOption,
     JsonOption,
+    WaitOption,
     err,
     print_table,
     show_steps,
+    tell_waiting,
 )
 
 #: Scores of the oracles, and why one was not run; one line each.
@@ -30,7 +33,12 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(oracles)
 
 
-def oracles(config: ConfigOption = DEMO_CONFIG, as_json: JsonOption = False) -> None:
+def oracles(
+    config: ConfigOption = DEMO_CONFIG,
+    force: ForceOption = False,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Score what your labels alone allow, before anything is trained: `isthmus oracles --config FILE`.
 
     Needs the places of patches and the labels, no embeddings. C0, C1 and C4 give one class to a patch or to parts of
@@ -39,7 +47,7 @@ def oracles(config: ConfigOption = DEMO_CONFIG, as_json: JsonOption = False) -> 
     from orchestration.pipeline import Pipeline
     from warehouse.catalog import run_sql
 
-    pipeline = Pipeline(config)
+    pipeline = Pipeline(config, force=force, waiting=tell_waiting(wait))
     _, failures = show_steps(pipeline.run_oracles)
     warehouse = pipeline.warehouse
     print_table(run_sql(warehouse.root, warehouse.specs, warehouse.settings.compare, _LADDER), as_json)

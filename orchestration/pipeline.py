@@ -1,12 +1,13 @@
 """Running all jobs of one settings file, in order, from this process.
 
-Belongs here: which job runs for which partition keys, what a failure stops. Does not: the jobs (`jobs.py`),
-printing (`cli.py`). In-process because starting a step in a process of its own costs about 8 s; the bodies of steps go
-to the engine of the settings.
+Belongs here: which job runs for which partition keys, what is done before, what a failure stops. Does not: the jobs
+(`jobs.py`), which partitions are current (`warehouse/partition_states.py`), printing (`console.py`). In-process because
+starting a step in a process of its own costs about 8 s; the bodies of steps go to the engine of the settings.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -27,14 +28,19 @@ from orchestration.progress_log import PROGRESS_LOGGER
 from orchestration.run_problems import list_failed_checks, list_problems
 from orchestration.threads import call_in_thread, run_at_once
 from orchestration.turns import DAGSTER_TURN
+from warehouse.cell_files import drop_cells
 from warehouse.errors import SourceMissingError
 from warehouse.layout import ALL, PartitionKey
-from warehouse.products import Product
+from warehouse.partition_states import PartitionState, PartitionStates
+from warehouse.run_lock import hold_warehouse
 from warehouse.settings import load_settings
 from warehouse.sources.index import list_unreadable
 from warehouse.store import Warehouse
+from warehouse.unfinished import sweep_unfinished
 from warehouse.write_errors import write_errors
 
+#: Jobs whose tables come from one body.
+_UNDIVIDED = ("oracles", "evaluate")
 #: Template of an instance's configuration.
 _INSTANCE_FILE = Path(__file__).resolve().parent.parent / "dagster.yaml"
 
@@ -46,12 +52,14 @@ class Step:
     Attributes:
         job: name of the job.
         key: partition.
-        tables: assets to run; None = all of the job.
+        tables: assets to run; empty = all of the job.
+        why: what made stored partitions stale; empty where they are missing or redone by force.
     """
 
     job: str
     key: PartitionKey
-    tables: tuple[str, ...] | None = None
+    tables: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.job}[{self.key}]"
@@ -67,6 +75,7 @@ class StepOutcome:
         problems: messages of what failed; empty where it went well.
         warnings: checks that failed without blocking.
         skipped: True where it was not run, because something before it failed.
+        done_before: True where it was not run, because what is stored is current.
     """
 
     step: Step
@@ -74,10 +83,11 @@ class StepOutcome:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     skipped: bool = False
+    done_before: bool = False
 
     @property
     def ok(self) -> bool:
-        """Tell whether it ran and went well."""
+        """Tell whether what it should write is there."""
         return not self.problems and not self.skipped
 
 
@@ -102,12 +112,18 @@ def open_instance(warehouse: Warehouse, config: Path) -> dg.DagsterInstance:
 class Pipeline:
     """All jobs of one settings file.
 
+    Partitions whose fingerprint is current are not written again. One pipeline runs on a warehouse at a time.
+
     Args:
         config: settings file.
+        force: write everything again, cells of the evaluation too.
+        waiting: told who is waited for, where another run holds the warehouse; None = refuse.
     """
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, *, force: bool = False, waiting: Callable[[str], None] | None = None) -> None:
         self.warehouse = Warehouse(load_settings(config))
+        self._force = force
+        self._waiting = waiting
         self._instance = open_instance(self.warehouse, config)
         close_orphaned_runs(self._instance)
         self._defs = build_defs(config)
@@ -122,43 +138,40 @@ class Pipeline:
 
         Yields:
             The outcome of each step.
+
+        Raises:
+            WarehouseBusyError: another run holds the warehouse.
         """
-        plan = self._run(Step("plan", ALL), started)
-        yield plan
-        if not plan.ok:
-            return
-        self._seed()
-        unreadable = self._unreadable()
-        if unreadable:
-            yield StepOutcome(Step("plan", ALL), 0.0, problems=unreadable)
-        failed: list[Step] = []
-        for job in ("grid", "ingest", "label", "oracles", "bases", "derive"):
-            for outcome in self._run_all(self._steps(job), failed, started):
-                if not outcome.ok and job != "oracles":  # nothing reads them: verdicts stand without
-                    failed.append(outcome.step)
-                yield outcome
-        yield from self._answer(bool(failed or unreadable), started)
+        with self._hold():
+            plan = self._run(Step("plan", ALL), started)
+            yield plan
+            if not plan.ok:
+                return
+            self._look_again()
+            unreadable = self._unreadable()
+            if unreadable:
+                yield StepOutcome(Step("plan", ALL), 0.0, problems=unreadable)
+            failed: list[Step] = []
+            for job in ("grid", "ingest", "label", "oracles", "bases", "derive"):
+                for outcome in self._run_all(self._steps(job), failed, started):
+                    if not outcome.ok and job != "oracles":  # nothing reads them: verdicts stand without
+                        failed.append(outcome.step)
+                    yield outcome
+            yield from self._answer(bool(failed or unreadable), started)
 
     def run_answers(self, started: Callable[[Step], None]) -> Iterator[StepOutcome]:
         """Evaluate and report what is stored; cells that are done are not run again.
 
-        Args:
-            started: told each step before it runs.
-
-        Yields:
-            The outcome of each step.
+        Arguments, outcomes and errors are those of `run`.
         """
-        self._seed()
-        yield from self._answer(False, started)
+        with self._hold():
+            self._look_again()
+            yield from self._answer(False, started)
 
     def run_oracles(self, started: Callable[[Step], None]) -> Iterator[StepOutcome]:
-        """Run the oracles, and of what they need what is not stored: places of patches and their labels.
+        """Run the oracles, and of what they need what is not current: places of patches and their labels.
 
-        Args:
-            started: told each step before it runs.
-
-        Yields:
-            The outcome of each step.
+        Arguments, outcomes and errors are those of `run`.
 
         Raises:
             SourceMissingError: the settings have no labels of patches.
@@ -170,37 +183,46 @@ class Pipeline:
                 "a label source",
                 "Add [labels.<name>] and compare.patches.",
             )
-        plan = self._run(Step("plan", ALL), started)
-        yield plan
-        if not plan.ok:
-            return
-        self._seed()
-        failed: list[Step] = []
-        for job in ("grid", "label", "oracles"):
-            for outcome in self._run_all(self._missing_for_oracles(job), failed, started):
-                if not outcome.ok:
-                    failed.append(outcome.step)
-                yield outcome
+        with self._hold():
+            plan = self._run(Step("plan", ALL), started)
+            yield plan
+            if not plan.ok:
+                return
+            self._look_again()
+            failed: list[Step] = []
+            for job in ("grid", "label", "oracles"):
+                wanted = [step for step in map(_only_patches, self._steps(job)) if step.tables]
+                for outcome in self._run_all(wanted, failed, started):
+                    if not outcome.ok:
+                        failed.append(outcome.step)
+                    yield outcome
 
-    def _missing_for_oracles(self, job: str) -> list[Step]:
-        """List the steps of a job whose patch tables are not stored; all steps of the oracles themselves."""
-        if job == "oracles":
-            return self._steps(job)
-        missing = []
-        for step in self._steps(job):
-            tables = [name for name in step.tables or ("core_grid__patches",) if name.endswith("__patches")]
-            wanted = tuple(name for name in tables if step.key not in self.warehouse.partitions(name))
-            missing += [Step(job, step.key, wanted)] if wanted else []
-        return missing
+    @contextlib.contextmanager
+    def _hold(self) -> Iterator[None]:
+        """Keep other runs off the warehouse, and remove what killed ones left."""
+        with hold_warehouse(self.warehouse.root, waiting=self._waiting):
+            sweep_unfinished(self.warehouse.root)
+            yield
+
+    def _look_again(self) -> None:
+        """Take in the indexes and shards that the plan has written, and seed their keys."""
+        settings = self.warehouse.settings
+        self.warehouse = Warehouse(settings)
+        self._states = PartitionStates(self.warehouse)
+        label_years = {of for label in settings.labels.values() for year, of in label.years.items()}
+        shards = [shard.key for shard in self.warehouse.shards()]
+        seed_partitions(self._instance, years=settings.years, label_years=label_years, shards=shards)
 
     def _run_all(
         self, steps: Sequence[Step], failed: Sequence[Step], started: Callable[[Step], None]
     ) -> Iterator[StepOutcome]:
-        """Run steps, as many at once as the engine takes, but those that need what failed.
+        """Run the steps that are not done, as many at once as the engine takes, but those that need what failed.
 
         `failed` may grow meanwhile. Steps of one job do not wait for each other.
         """
-        works = [partial(self._run_unless_spoiled, step, failed, started) for step in steps]
+        todo = [(step, self._leave_out_current(step)) for step in steps]
+        yield from (StepOutcome(step, 0.0, done_before=True) for step, wanted in todo if wanted is None)
+        works = [partial(self._run_unless_spoiled, wanted, failed, started) for _, wanted in todo if wanted is not None]
         try:
             yield from run_at_once(works, self._count_at_once() if works else 1)
         except KeyboardInterrupt:
@@ -216,6 +238,18 @@ class Pipeline:
         spoiled = any(_needs(step, bad) for bad in failed)
         return StepOutcome(step, 0.0, skipped=True) if spoiled else self._run(step, started)
 
+    def _leave_out_current(self, step: Step) -> Step | None:
+        """Reduce a step to the tables that are not current; None where all are."""
+        if self._force:
+            return step
+        states = [self._states.status(table, step.key) for table in step.tables]
+        todo = [one for one in states if one.state is not PartitionState.CURRENT]
+        if not todo:
+            return None
+        reasons = dict.fromkeys(reason for one in todo if one.state is PartitionState.STALE for reason in one.reasons)
+        tables = step.tables if step.job in _UNDIVIDED else tuple(one.table for one in todo)
+        return Step(step.job, step.key, tables, tuple(reasons))
+
     def _unreadable(self) -> tuple[str, ...]:
         """Say which source files no shard will read, because not even their place is known."""
         warehouse = self.warehouse
@@ -229,91 +263,38 @@ class Pipeline:
         """Check and evaluate; a verdict from part of the area would look like one from all of it."""
         answers = [Step("check_tables", ALL), *self._steps("evaluate"), Step("check_evidence", ALL)]
         for step in [step for step in answers if step.job in self._jobs]:
-            outcome = StepOutcome(step, 0.0, skipped=True) if has_failed else self._run(step, started)
+            todo = self._leave_out_current(step) if step.tables else step
+            if has_failed:
+                outcome = StepOutcome(step, 0.0, skipped=True)
+            elif todo is None:
+                outcome = StepOutcome(step, 0.0, done_before=True)
+            else:
+                if self._force and step.job == "evaluate":
+                    drop_cells(self.warehouse, step.key)
+                outcome = self._run(todo, started)
             has_failed = has_failed or not outcome.ok
             yield outcome
         if "publish" in self._jobs:
             yield self._run(Step("publish", ALL), started)
 
-    def _seed(self) -> None:
-        settings = self.warehouse.settings
-        label_years = {of for label in settings.labels.values() for year, of in label.years.items()}
-        shards = [shard.key for shard in self.warehouse.shards()]
-        seed_partitions(self._instance, years=settings.years, label_years=label_years, shards=shards)
-
     def _steps(self, job: str) -> list[Step]:
-        """List the partitions of a job that have something to read."""
+        """List the partitions of a job that have something to read, in the order of years and shards."""
         if job not in self._jobs:
             return []
-        shards = [shard.key for shard in self.warehouse.shards()]
-        settings = self.warehouse.settings
-        if job == "grid":
-            return [Step(job, PartitionKey(shard=shard)) for shard in shards]
-        if job == "label":
-            years = sorted({of for label in settings.labels.values() for of in label.years.values()})
-            tables = {year: self._label_tables(year) for year in years}
-            return [Step(job, PartitionKey(year, shard), tables[year]) for year in years for shard in shards]
-        if job == "evaluate":
-            assert settings.evaluate is not None  # the job exists only with it
-            labelled = self.warehouse.label(settings.evaluate.label).years
-            return [Step(job, PartitionKey(year)) for year in settings.years if year in labelled]
-        if job == "oracles":
-            mapped = {year for label in settings.labels.values() for year in label.years}
-            return [Step(job, PartitionKey(year)) for year in settings.years if year in mapped]
-        if job == "bases":
-            tables_of = {year: self._base_tables(year, shards) for year in settings.years}
-            return [Step(job, PartitionKey(year), tables) for year, tables in tables_of.items() if tables]
-        return self._year_shard_steps(job, shards)
-
-    def _year_shard_steps(self, job: str, shards: Sequence[str]) -> list[Step]:
-        steps = []
-        for year in self.warehouse.settings.years:
-            for shard in shards:
-                here = [p for p in self.warehouse.products.values() if self._has_files(p, year, shard)]
-                tables = _core_tables(here) if job == "ingest" else self._derived_tables(here)
-                if tables:
-                    steps.append(Step(job, PartitionKey(year, shard), tables))
-        return steps
-
-    def _base_tables(self, year: int, shards: Sequence[str]) -> tuple[str, ...]:
-        """List what can be fitted in a year: the basis where there are patches, codebooks where there are pixels."""
-        pixels, patches = self.warehouse.pixel_product, self.warehouse.patch_product
-        wanted = []
-        if patches is not None and any(self._has_files(patches, year, shard) for shard in shards):
-            wanted.append(f"out_patch__{patches.name}_basis")
-        if pixels is not None and any(self._has_files(pixels, year, shard) for shard in shards):
-            wanted.append(f"out_pixel__{pixels.name}_codebook")
-        executable = {key.to_user_string() for key in self._jobs["bases"].asset_layer.executable_asset_keys}
-        return tuple(name for name in wanted if name in executable)
-
-    def _label_tables(self, year: int) -> tuple[str, ...]:
-        """List the label tables whose source is mapped to a label year: another source has nothing for it."""
-        tables = self._jobs["label"].asset_layer.executable_asset_keys
-        mapped = [name for name in self.warehouse.settings.labels if self.warehouse.embedding_years(name, year)]
-        wanted = {f"core_label_{name}__{grain}" for name in mapped for grain in ("pixels", "patches")}
-        return tuple(sorted(wanted & {key.to_user_string() for key in tables}))
-
-    def _has_files(self, product: Product, year: int, shard: str) -> bool:
-        bbox = self.warehouse.owner_rule(shard).shard.bbox
-        return self.warehouse.index_rows(product, year, bbox).num_rows > 0
-
-    def _derived_tables(self, here: Sequence[Product]) -> tuple[str, ...]:
-        """List what can be derived where these products have files."""
-        pixels, patches = self.warehouse.pixel_product, self.warehouse.patch_product
-        tables = []
-        if pixels is None or patches is None or pixels not in here:
-            return ()
-        if self.warehouse.pools:
-            tables.append(f"out_patch__{pixels.name}_pooled")
-        if patches in here and self.warehouse.asks("T5"):
-            tables.append(f"out_pixel__{patches.name}_upsampled")
-        return tuple(tables)
+        executable = {key.to_user_string() for key in self._jobs[job].asset_layer.executable_asset_keys}
+        rank = {shard.key: number for number, shard in enumerate(self.warehouse.shards())}
+        tables_of: dict[PartitionKey, list[str]] = {}
+        for table in sorted(executable & set(self._states.lineage.recipes)):
+            for key in self._states.lineage.keys(table):
+                tables_of.setdefault(key, []).append(table)
+        ordered = sorted(tables_of, key=lambda key: (key.year or 0, rank.get(str(key.shard), 0)))
+        return [Step(job, key, tuple(tables_of[key])) for key in ordered]
 
     def _run(self, step: Step, started: Callable[[Step], None]) -> StepOutcome:
         started(step)
         watch = time.perf_counter()
         job = self._jobs[step.job]
-        if step.tables:
+        if step.tables and step.job not in _UNDIVIDED:
             # a selection of assets would bring their checks along, and those look at every other partition too
             keys = {dg.AssetKey(table) for table in step.tables}
             job = job.get_subset(asset_selection=keys, asset_check_selection=set())
@@ -367,5 +348,8 @@ def _needs(step: Step, bad: Step) -> bool:
     return step.key.shard == bad.key.shard and (step.job == "label" or bad.key.year in (None, step.key.year))
 
 
-def _core_tables(products: Sequence[Product]) -> tuple[str, ...]:
-    return tuple(f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in products)
+def _only_patches(step: Step) -> Step:
+    """Leave out the labels of pixels, which oracles do not read."""
+    if step.job != "label":
+        return step
+    return Step(step.job, step.key, tuple(table for table in step.tables if table.endswith("__patches")))

@@ -61,7 +61,7 @@ def run_pipeline(context: dg.OpExecutionContext, config: PipelineConfig, isthmus
         take_year(warehouse, one.watched, one.product, one.year)
     context.instance.add_run_tags(context.run_id, tag_process(os.getpid()))
     since = datetime.now(UTC)
-    command = [sys.executable, "-W", "ignore", "-m", "orchestration.cli", "run", "--config", isthmus.config]
+    command = [sys.executable, "-W", "ignore", "-m", "orchestration.cli", "run", "--wait", "--config", isthmus.config]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             said = _log_lines(context, process)

@@ -117,20 +117,22 @@ class Outcome:
         ok: it ran and went well.
         skipped: it was not run.
         problems: messages.
+        done_before: it was not run, because what is stored is current.
     """
 
     step: str
     ok: bool
     skipped: bool
     problems: tuple[str, ...]
+    done_before: bool = False
 
 
-def run_pipeline(config: Path) -> list[Outcome]:
+def run_pipeline(config: Path, *, force: bool = False) -> list[Outcome]:
     """Run a settings file through Dagster, as `isthmus run` does."""
     from orchestration.pipeline import Pipeline
 
-    outcomes = Pipeline(config).run(lambda _step: None)
-    return [Outcome(str(o.step), o.ok, o.skipped, tuple(o.problems)) for o in outcomes]
+    outcomes = Pipeline(config, force=force).run(lambda _step: None)
+    return [Outcome(str(o.step), o.ok, o.skipped, tuple(o.problems), o.done_before) for o in outcomes]
 
 
 def stored_files(warehouse: Path) -> list[str]:

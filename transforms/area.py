@@ -151,6 +151,13 @@ def split_bbox(bbox: Bbox) -> list[Bbox]:
     return [(west, south, 180.0, north), (-180.0, south, east - _WHOLE, north)]
 
 
+def boxes_touch(a: Bbox, b: Bbox) -> bool:
+    """Tell whether two boxes share ground or a border; west > east is across the antimeridian."""
+    return any(
+        p[0] <= q[2] and q[0] <= p[2] and p[1] <= q[3] and q[1] <= p[3] for p in split_bbox(a) for q in split_bbox(b)
+    )
+
+
 def inside_bbox(lon: FloatArray, lat: FloatArray, bbox: Bbox) -> BoolArray:
     """Tell which points lie in a box; its east and north borders are outside."""
     west, south, east, north = bbox

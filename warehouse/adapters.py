@@ -31,8 +31,9 @@ from transforms.pretraining.study import (
 )
 from transforms.pretraining.views import ViewOptions
 from warehouse.adapter_rows import ArmData, confusion_rows, score_rows, shared_columns
-from warehouse.cell_files import hash_of
 from warehouse.chips import ChipGround, adapter_settings, read_chips, read_ground
+from warehouse.fingerprints import hash_of
+from warehouse.recipes.table import logic_of
 from warehouse.sections import AdapterArm
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
 
@@ -40,8 +41,6 @@ SCORES = "out_probe__adapters"
 CONFUSIONS = "out_probe__adapter_confusions"
 #: Tables that a cell leaves rows in.
 ADAPTER_TABLES = (SCORES, CONFUSIONS)
-#: Raise when the same chips and settings give other numbers than before.
-STUDY_VERSION = 1
 
 
 def run_adapters(warehouse: Warehouse, year: int, report: Callable[[str], None]) -> dict[str, int]:
@@ -80,7 +79,7 @@ def list_cells(warehouse: Warehouse, regions: tuple[str, ...]) -> list[AdapterCe
 def cell_key(warehouse: Warehouse, year: int, data: ArmData, cell: AdapterCell) -> str:
     """Hash what decides a cell's numbers."""
     definition = {
-        "version": STUDY_VERSION,
+        "version": logic_of(SCORES),
         "year": year,
         "arm": data.arm,
         "cell": asdict(cell),

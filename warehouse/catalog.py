@@ -20,7 +20,6 @@ Names beside the tables:
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from warehouse.schemas import build_specs
 from warehouse.sections import CompareSettings
 from warehouse.sql_files import Fragment, Identifier, Text, compose, list_sql, read_sql
 from warehouse.table_spec import TableSpec
+from warehouse.unfinished import replace_file
 from warehouse.writer import stored_schema
 
 CATALOG_FILE = "warehouse.duckdb"
@@ -138,14 +138,8 @@ def write_catalog(root: Path, specs: Mapping[str, TableSpec], compare: CompareSe
     """
     root.mkdir(parents=True, exist_ok=True)
     path = root / CATALOG_FILE
-    temporary = root / f".{CATALOG_FILE}.{os.getpid()}.tmp"
-    temporary.unlink(missing_ok=True)
-    try:
-        with duckdb.connect(str(temporary), config=_CONFIG) as connection:
-            build_views(connection, root, specs, compare)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replace_file(path, CATALOG_FILE) as temporary, duckdb.connect(str(temporary), config=_CONFIG) as connection:
+        build_views(connection, root, specs, compare)
     return path
 
 

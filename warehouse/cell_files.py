@@ -10,41 +10,33 @@ Belongs here: names, fingerprints, writing, removing. Does not: what a cell comp
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from transforms.cells import Cell
-from warehouse.layout import partition_path
+from warehouse.cell_seals import SEAL_TABLE, SUCCESS, read_seal, read_seals
+from warehouse.fingerprints import hash_of
+from warehouse.layout import PartitionKey
+from warehouse.lineage import read_fingerprint
 from warehouse.provenance import Provenance
-from warehouse.reader import read_footer
+from warehouse.recipes.table import logic_of
 from warehouse.sections import KeepWindow
 from warehouse.store import Warehouse, evaluate_settings
 from warehouse.task_data import TaskData
 
-#: Raised when the same inputs give other scores than before: all cells run again.
-EVALUATION_VERSION = 2
 #: Tables that a cell leaves rows in; the last one seals the cell.
-CELL_TABLES = ("out_probe__confusions", "out_probe__sums", "out_probe__predictions", "out_probe__metrics")
-_SEAL = "out_probe__metrics"
-_SUCCESS = ("ok", "diagnostic")
-
-
-def hash_of(content: Any) -> str:
-    """Hash something that JSON can spell, 16 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+CELL_TABLES = ("out_probe__confusions", "out_probe__sums", "out_probe__predictions", SEAL_TABLE)
 
 
 def ground_facts(warehouse: Warehouse, year: int) -> dict[str, Any]:
     """List what all cells of a year share: products, files, stored features, labels and settings."""
     settings = evaluate_settings(warehouse)
     return {
-        "version": EVALUATION_VERSION,
+        "version": logic_of(SEAL_TABLE),
         "year": year,
         "compare": warehouse.settings.compare.model_dump(),
         "evaluate": settings.model_dump(exclude={"tasks", "schemes"}),
@@ -68,17 +60,18 @@ def ground_of(facts: Mapping[str, Any], data: TaskData | None, folds: pa.Table) 
 
 
 def _feature_versions(warehouse: Warehouse) -> list[tuple[str, str, str]]:
-    """List the stored tables that features are read from, with the version of the code that wrote each partition."""
+    """List the stored tables that features are read from, with what decides the values of each partition."""
     pixels, patches = warehouse.pixel_product, warehouse.patch_product
     tables = [f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in (pixels, patches) if p]
     if pixels and patches:
         tables += [f"out_patch__{pixels.name}_pooled", f"out_pixel__{patches.name}_upsampled"]
-    return [
-        (table, str(key), str(read_footer(partition_path(warehouse.root, table, key)).get("code_version")))
+    stored = {
+        (table, key): read_fingerprint(warehouse, table, key)
         for table in tables
         if table in warehouse.specs
         for key in warehouse.partitions(table)
-    ]
+    }
+    return [(table, str(key), found.values if found else "") for (table, key), found in stored.items()]
 
 
 def fingerprint_of(ground: str, cell: Cell, windows: Sequence[KeepWindow] = ()) -> str:
@@ -114,15 +107,14 @@ class CellFiles:
 
     def is_done(self, cell: Cell, fingerprint: str) -> bool:
         """Tell whether a cell was scored on the same ground before."""
-        path = self._path(_SEAL, self.slot(cell))
-        found = _first_row(path) if path.is_file() else {}
-        return found.get("run_id") == fingerprint and found.get("status") in _SUCCESS
+        seal = read_seal(self._path(SEAL_TABLE, self.slot(cell)))
+        return seal is not None and seal.run_id == fingerprint and seal.status in SUCCESS
 
     def write(self, cell: Cell, tables: Mapping[str, pa.Table], provenance: Provenance) -> None:
         """Replace the files of a cell; tables that it has no rows for lose theirs."""
         slot = self.slot(cell)
         # the seal goes first and comes last: a kill in between must not leave an old seal on new counts
-        for table in [_SEAL, *(table for table in CELL_TABLES if table not in tables)]:
+        for table in [SEAL_TABLE, *(table for table in CELL_TABLES if table not in tables)]:
             self._path(table, slot).unlink(missing_ok=True)
         for table in [table for table in CELL_TABLES if table in tables]:
             self.warehouse.write_cell(table, self.year, slot, tables[table], provenance)
@@ -134,31 +126,20 @@ class CellFiles:
             fingerprints: of what is asked for, as it would be scored now.
         """
         wanted = {self.slot(cell): fingerprint for cell, fingerprint in fingerprints.items()}
-        kept = set()
-        for path in self._folder(_SEAL).glob("cell-*.parquet"):
-            slot = _slot_of(path)
-            if slot in wanted and _first_row(path).get("run_id") == wanted[slot]:
-                kept.add(slot)
-        for table in CELL_TABLES:
+        seals = read_seals(self.warehouse.root, PartitionKey(self.year))
+        kept = {slot for slot, seal in seals.items() if seal.run_id == wanted.get(slot)}
+        for table in reversed(CELL_TABLES):  # the seal first: a kill in between must not leave it on a part of a cell
             self.warehouse.drop_cells(table, self.year, keep=kept)
 
     def _path(self, table: str, slot: str) -> Path:
         return self.warehouse.cell(table, self.year, slot)
 
-    def _folder(self, table: str) -> Path:
-        return self._path(table, "any").parent
 
-
-def _slot_of(path: Path) -> str:
-    return path.stem.removeprefix("cell-")
-
-
-def _first_row(path: Path) -> dict[str, Any]:
-    """Read what the first row of a metrics file says of its cell; nothing where it has none."""
-    names = ["run_id", "status"]
-    present = [name for name in names if name in pq.read_schema(path).names]
-    rows = pq.ParquetFile(path).read(columns=present).slice(0, 1).to_pylist()
-    return dict(rows[0]) if rows and present == names else {}
+def drop_cells(warehouse: Warehouse, key: PartitionKey) -> None:
+    """Remove all cells of a year, those of an adapter too, so that they are run again."""
+    tables = [table for table, spec in warehouse.specs.items() if spec.is_cells and table not in CELL_TABLES]
+    for table in [*reversed(CELL_TABLES), *tables]:
+        warehouse.drop_cells(table, key.require_year(), keep=())
 
 
 def _hash_table(table: pa.Table) -> str:

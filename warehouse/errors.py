@@ -189,6 +189,16 @@ class NotWritableError(IsthmusError):
         )
 
 
+class WarehouseBusyError(IsthmusError):
+    """Another run writes to the warehouse. It passes: the same command works when that run has ended."""
+
+    def __init__(self, root: str, holder: str) -> None:
+        super().__init__(
+            f"{root}: found another run on this warehouse, {holder}, expected none: runs would replace each other's "
+            "plans. Add --wait to start when it has ended, or stop it first. Queries and reports need not wait."
+        )
+
+
 class MissingColumnsError(IsthmusError):
     """A table lacks columns that its format has. Permanent; all missing columns are listed."""
 

@@ -6,7 +6,6 @@ arithmetic on them.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
@@ -15,16 +14,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.alignment import match_keys
-from transforms.area import Bbox, area_of_boxes, grow, split_bbox
+from transforms.area import Bbox, area_of_boxes, grow
 from transforms.places import PatchPlaces, PixelPlaces, places_from_table
 from transforms.quantization import dequantize
 from transforms.upsampled_rows import PatchField
 from transforms.upsampling.basis import Basis, basis_from_table
-from transforms.upsampling.operators import find_upsampler
 from warehouse.errors import StoredTableError
 from warehouse.layout import PartitionKey
 from warehouse.products import Product
 from warehouse.reader import vectors
+from warehouse.recipes.inputs import reading_margin_m, shards_near
 from warehouse.store import Warehouse
 
 _PLACE_COLUMNS = tuple(field.name for field in fields(PatchPlaces))
@@ -40,17 +39,6 @@ def read_spine(warehouse: Warehouse, shard: str | None = None) -> PatchPlaces:
 def _read_spines(warehouse: Warehouse, shards: list[str]) -> PatchPlaces:
     keys = [PartitionKey(shard=shard) for shard in shards]
     return places_from_table(warehouse.read_many("core_grid__patches", keys, _PLACE_COLUMNS).select(_PLACE_COLUMNS))
-
-
-def _margin_m(product: Product, operators: Sequence[str]) -> float:
-    """Give how far around a box patches are read: the product's halo, or more where an operator looks farther."""
-    sides = max((find_upsampler(name).margin for name in operators), default=0.0)
-    return max(product.halo_m, sides * (product.patch_m or 0.0))
-
-
-def _overlap(a: Bbox, b: Bbox) -> bool:
-    pairs = itertools.product(split_bbox(a), split_bbox(b))
-    return any(p[0] <= q[2] and q[0] <= p[2] and p[1] <= q[3] and q[1] <= p[3] for p, q in pairs)
 
 
 def read_patch_field(
@@ -71,9 +59,9 @@ def read_patch_field(
     """
     table = f"core_{product.name}__patches"
     keys = warehouse.partitions(table, year=year)
-    reach = None if bbox is None else grow(bbox, _margin_m(product, operators))
+    reach = None if bbox is None else grow(bbox, reading_margin_m(product, operators))
     if reach is not None:
-        near = {shard.key for shard in warehouse.shards() if _overlap(shard.bbox, reach)}
+        near = set(shards_near(warehouse, reach))
         keys = [key for key in keys if key.shard in near]
     rows = warehouse.read_many(table, keys, ["patch_id", "lon", "lat", "embedding", "is_simulated"])
     if reach is not None:

@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from warehouse.fingerprints import Fingerprint
+
 #: Key of the record in the Parquet footer.
 FOOTER_KEY = b"isthmus"
 
@@ -72,12 +74,15 @@ def code_version() -> str:
     return f"{package}+{answer.stdout.strip()}" if answer.returncode == 0 else package
 
 
-def encode_footer(table: str, schema_version: int, provenance: Provenance) -> bytes:
-    """Spell the footer record as JSON."""
+def encode_footer(
+    table: str, schema_version: int, provenance: Provenance, fingerprint: Fingerprint | None = None
+) -> bytes:
+    """Spell the footer record as JSON; `fingerprint` is null where nobody can say what the rows follow from."""
     record = {
         "table": table,
         "schema_version": schema_version,
         "code_version": code_version(),
+        "fingerprint": fingerprint.record() if fingerprint is not None else None,
         **asdict(provenance),
     }
     return json.dumps(record, sort_keys=True).encode()

@@ -5,7 +5,6 @@ Belongs here: running `sql/report` and writing the pages. Does not: what they sa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from warehouse.settings import Settings
 from warehouse.sql_files import list_sql, read_sql
 from warehouse.store import Warehouse
 from warehouse.table_spec import TableSpec
+from warehouse.unfinished import replace_file
 from warehouse.write_errors import write_errors
 
 #: Pitch of mapped pixels where no pixel product is compared.
@@ -82,13 +82,8 @@ def _write_further(main: Path, name: str, page: str) -> str:
 
 
 def _replace(path: Path, page: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with write_errors("report", path):
-        try:
-            temporary.write_text(page, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with replace_file(path, "report") as temporary, write_errors("report", path):
+        temporary.write_text(page, encoding="utf-8")
 
 
 def read_report_data(settings: Settings, root: Path, specs: Mapping[str, TableSpec]) -> ReportData:

@@ -34,8 +34,10 @@ from warehouse import reader, writer
 from warehouse.area_of_interest import read_area
 from warehouse.derived_schemas import fitted_columns
 from warehouse.errors import DiskSpaceError, SourceMissingError
+from warehouse.fingerprints import Fingerprint
 from warehouse.label_settings import LabelSettings
 from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
+from warehouse.lineage import Lineage, read_fingerprint
 from warehouse.products import Product, find_product, join_releases
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
 from warehouse.schemas import build_specs
@@ -149,17 +151,30 @@ class Warehouse:
 
     # -- tables ---------------------------------------------------------------------------------------------
 
+    def stored_partitions(self, table: str) -> list[PartitionKey]:
+        """List all stored partitions, those of earlier areas too."""
+        return reader.list_partitions(self.root, table)
+
     def partitions(self, table: str, *, year: int | None = None, shard: str | None = None) -> list[PartitionKey]:
         """List the stored partitions of the area of interest, of one year or shard if given."""
-        keys = reader.list_partitions(self.root, table)
+        keys = self.stored_partitions(table)
         if "shard" in self.specs[table].partition_by:
             current = {one.key for one in self.shards()}
             keys = [key for key in keys if key.shard in current]
         return [key for key in keys if year in (None, key.year) and shard in (None, key.shard)]
 
     def read(self, table: str, key: PartitionKey = ALL, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read one partition (see `reader.read_partition`)."""
-        return reader.read_partition(self.root, self.specs[table], key, columns)
+        """Read one partition (see `reader.read_partition`).
+
+        Indexes and shards are read once: what a body reads by them and what its fingerprint says stay the same, though
+        somebody else may replace them meanwhile.
+        """
+        if self.specs[table].partition_by:
+            self._note(table, key)
+            return reader.read_partition(self.root, self.specs[table], key, columns)
+        if table not in self._plans:
+            self._plans[table] = reader.read_partition(self.root, self.specs[table], key)
+        return self._plans[table] if columns is None else self._plans[table].select(columns)
 
     def read_many(
         self,
@@ -169,7 +184,10 @@ class Warehouse:
         where: Mapping[str, str] | None = None,
     ) -> pa.Table:
         """Read partitions with their `year` and `shard` (see `reader.read_partitions`)."""
-        return reader.read_partitions(self.root, self.specs[table], keys, columns, where)
+        chosen = list(keys)
+        for key in chosen:
+            self._note(table, key)
+        return reader.read_partitions(self.root, self.specs[table], chosen, columns, where)
 
     def read_cells(self, table: str, year: int) -> pa.Table:
         """Read all evidence cells of a year."""
@@ -183,7 +201,9 @@ class Warehouse:
         """Replace one partition atomically (see `writer.write_table`)."""
         self._check_space()
         path = partition_path(self.root, table, key)
-        return writer.write_table(path, self.specs[table], rows, provenance)
+        written = writer.write_table(path, self.specs[table], rows, provenance, self._fingerprint(table, key))
+        self._plans.pop(table, None)
+        return written
 
     def open(
         self, table: str, key: PartitionKey, provenance: Provenance
@@ -191,7 +211,7 @@ class Warehouse:
         """Replace one partition atomically, in pieces (see `writer.open_partition`)."""
         self._check_space()
         path = partition_path(self.root, table, key)
-        return writer.open_partition(path, self.specs[table], provenance)
+        return writer.open_partition(path, self.specs[table], provenance, self._fingerprint(table, key))
 
     def cell(self, table: str, year: int, cell: str) -> Path:
         """Give the file of an evidence cell."""
@@ -215,6 +235,36 @@ class Warehouse:
         return sum(
             pq.read_metadata(path).num_rows for path in self.cell(table, year, "*").parent.glob("cell-*.parquet")
         )
+
+    # -- fingerprints ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def _plans(self) -> dict[str, pa.Table]:
+        """Indexes and shards that were read, by table."""
+        return {}
+
+    @cached_property
+    def reads(self) -> dict[tuple[str, PartitionKey], Fingerprint | None]:
+        """Partitions that were read, with the fingerprint that each had then."""
+        return {}
+
+    def fingerprint_read(self, table: str, key: PartitionKey) -> Fingerprint | None:
+        """Give the fingerprint that a partition had when it was read; if it was not, the one that it has."""
+        if (table, key) not in self.reads:
+            return read_fingerprint(self, table, key)
+        return self.reads[table, key]
+
+    def _note(self, table: str, key: PartitionKey) -> None:
+        """Keep the fingerprint of a partition before its rows are read.
+
+        Somebody may replace the partition in between: then rows newer than their fingerprint are read, and what is
+        written from them counts as stale. The other way round it would count as current.
+        """
+        self.reads[table, key] = read_fingerprint(self, table, key)
+
+    def _fingerprint(self, table: str, key: PartitionKey) -> Fingerprint | None:
+        """Give the fingerprint of what is written now."""
+        return Lineage(self).written(table, key)
 
     # -- shards and rules -----------------------------------------------------------------------------------
 

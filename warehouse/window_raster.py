@@ -11,7 +11,6 @@ beside its target and renamed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from warehouse.errors import PartitionMissingError, SourceMissingError
 from warehouse.fields import read_basis, read_patch_field
 from warehouse.products import Product
 from warehouse.store import Warehouse
+from warehouse.unfinished import replace_file
 
 Progress = Callable[[float, str], None]
 
@@ -130,12 +130,8 @@ def upsample_to_raster(warehouse: Warehouse, request: WindowRequest, progress: P
     source = _open_strips(warehouse, product, field, request)
     path = request.output or Path(f"upsampled_{request.operator}_{request.year}.tif")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replace_file(path, "raster") as temporary:
         missing = _write(temporary, grid, source, _tags(warehouse, product, field, request, source), progress)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return WindowSummary(
         path, grid.width, grid.height, source.bands, grid.epsg, missing / (grid.width * grid.height),
         source.version, field.is_simulated, path.stat().st_size,

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import geopandas
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
 from warehouse.errors import SchemaError
+from warehouse.fingerprints import Fingerprint
 from warehouse.provenance import FOOTER_KEY, Provenance, encode_footer
 from warehouse.table_spec import SCHEMA_VERSION, TableSpec
+from warehouse.unfinished import replace_file
 from warehouse.write_errors import write_errors
 
 #: Largest and smallest number of rows of a row group, and the bytes that its vectors should not exceed.
@@ -84,13 +84,16 @@ class PartitionWriter:
 
 
 @contextlib.contextmanager
-def open_partition(path: Path, spec: TableSpec, provenance: Provenance) -> Iterator[PartitionWriter]:
+def open_partition(
+    path: Path, spec: TableSpec, provenance: Provenance, fingerprint: Fingerprint | None = None
+) -> Iterator[PartitionWriter]:
     """Write a partition in pieces; nothing is visible before the block ends without an error.
 
     Args:
         path: target file.
         spec: the table.
         provenance: goes into the footer.
+        fingerprint: goes into the footer; None = the partition will count as stale.
 
     Yields:
         A writer of tables with the declared columns.
@@ -99,14 +102,10 @@ def open_partition(path: Path, spec: TableSpec, provenance: Provenance) -> Itera
         DiskFullError: there is no room.
         NotWritableError: this user may not write there, or nobody may.
     """
-    # the leading dot keeps readers' globs (part*, cell-*) and DuckDB away from unfinished files
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    schema = stored_schema(spec).with_metadata({FOOTER_KEY: encode_footer(spec.name, SCHEMA_VERSION, provenance)})
-    with contextlib.ExitStack() as cleanup:
+    record = encode_footer(spec.name, SCHEMA_VERSION, provenance, fingerprint)
+    schema = stored_schema(spec).with_metadata({FOOTER_KEY: record})
+    with replace_file(path, spec.name) as temporary, contextlib.ExitStack() as cleanup:
         with write_errors(spec.name, path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(path)
-            cleanup.callback(_discard, temporary)
             file = pq.ParquetWriter(temporary, schema, **encodings(spec))
         cleanup.callback(_abandon, file)
         writer = PartitionWriter(spec, path, file)
@@ -114,7 +113,6 @@ def open_partition(path: Path, spec: TableSpec, provenance: Provenance) -> Itera
         with write_errors(spec.name, path):
             writer.finish_geometry()
             file.close()
-            os.replace(temporary, path)
 
 
 def _abandon(file: pq.ParquetWriter) -> None:
@@ -123,28 +121,16 @@ def _abandon(file: pq.ParquetWriter) -> None:
         file.close()
 
 
-def _discard(temporary: Path) -> None:
-    """Remove an unfinished file; where that is not allowed there is none, and what remains is swept later."""
-    with contextlib.suppress(OSError):
-        temporary.unlink(missing_ok=True)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what killed writers of this file left behind; a living one keeps its own."""
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        owner = leftover.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
-        if not (owner.isdigit() and psutil.pid_exists(int(owner))):
-            leftover.unlink(missing_ok=True)
-
-
-def write_table(path: Path, spec: TableSpec, table: pa.Table, provenance: Provenance) -> WrittenPartition:
+def write_table(
+    path: Path, spec: TableSpec, table: pa.Table, provenance: Provenance, fingerprint: Fingerprint | None = None
+) -> WrittenPartition:
     """Write a whole partition at once.
 
     Raises:
         SchemaError: columns or types differ from the declared schema; nothing is written.
     """
     check_schema(spec, table)
-    with open_partition(path, spec, provenance) as writer:
+    with open_partition(path, spec, provenance, fingerprint) as writer:
         writer.write(table)
     return writer.written()
 

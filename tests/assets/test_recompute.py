@@ -24,7 +24,8 @@ from assets.upsampled import upsample_shard
 from tests.conftest import TinyRun
 from tests.tiny import digest_rows, hidden_files
 from warehouse.cell_files import CellFiles
-from warehouse.layout import PartitionKey, partition_path
+from warehouse.layout import ALL, PartitionKey, partition_path
+from warehouse.partition_states import PartitionState, PartitionStates
 from warehouse.reader import read_footer
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
@@ -93,6 +94,33 @@ def test_recomputing_gives_the_same_rows_in_the_same_order(warehouse: Warehouse,
     assert {path for path, time in changed.items() if path.stat().st_mtime_ns != time}  # something was written
     assert digest_rows(warehouse.root) == before
     assert hidden_files(warehouse.root) == []
+
+
+@pytest.mark.parametrize("table", BODIES)
+def test_a_body_reads_what_its_recipe_says_and_leaves_a_current_partition(warehouse: Warehouse, table: str) -> None:
+    opened = Warehouse(warehouse.settings)  # what one has read is not forgotten
+    BODIES[table](opened)
+    states, key = PartitionStates(Warehouse(warehouse.settings)), _key(table)
+    assert states.status(table, key).state is PartitionState.CURRENT
+    declared = states.lineage.inputs(table, key)
+    own = {"out_probe__folds", "out_probe__fold_rules"} if table == "out_probe__metrics" else set()
+    undeclared = [
+        f"{read}[{found}]"
+        for read, found in opened.reads
+        if read not in own and not any(one.table == read and one.holds(found) for one in declared)
+    ]
+    assert undeclared == []
+
+
+def _key(table: str) -> PartitionKey:
+    """Give the partition that a body writes."""
+    if table.startswith("core_label_"):
+        return LABEL_SHARD
+    if table in ("raw_eg__index", "core_grid__shards"):
+        return ALL
+    if table == "core_grid__patches":
+        return PartitionKey(shard=SHARD)
+    return YEAR if table.startswith("out_probe__") or table.endswith("_basis") else YEAR_SHARD
 
 
 @pytest.mark.parametrize("table", BODIES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -15,18 +16,23 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
+from orchestration.pipeline import Pipeline, Step
 from tests.conftest import TinyRun
 from tests.documented import documented
 from tests.tiny import (
     clean_environment,
+    copy_world,
     digest_rows,
     hidden_files,
     quick_settings,
+    replace_file,
     run_pipeline,
     stored_files,
     tiny_settings,
     write_settings,
 )
+from warehouse.errors import WarehouseBusyError
+from warehouse.run_lock import hold_warehouse
 from warehouse.writer import PartitionWriter
 
 #: Plan, 4 shards, 2 years of 4 shards read, labelled once with oracles, a basis for the year with patches, derived
@@ -140,9 +146,99 @@ def test_crash_over_a_finished_run_keeps_the_old_partitions_and_a_re_run_gives_t
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(PartitionWriter, "write", write_until_the_disk_is_full)
-    outcomes = run_pipeline(config)
+    outcomes = run_pipeline(config, force=True)
     assert [o.problems for o in outcomes if o.problems] == [("[Errno 28] No space left on device",)]
     assert hidden_files(warehouse) == []
     assert digest_rows(warehouse) == before  # new rows are the old ones, and the broken partition is the old one
-    assert [o for o in run_pipeline(config) if not o.ok] == []
+    assert [o for o in run_pipeline(config, force=True) if not o.ok] == []
     assert digest_rows(warehouse) == before
+
+
+# -- never redo ----------------------------------------------------------------------------------------------
+
+
+def file_times(warehouse: Path) -> dict[str, int]:
+    return {name: (warehouse / name).stat().st_mtime_ns for name in stored_files(warehouse)}
+
+
+@pytest.mark.usefixtures("clean_env")
+def test_a_second_run_looks_and_checks_and_writes_nothing_but_the_plan(tiny_run: TinyRun, tmp_path: Path) -> None:
+    shutil.copy(tiny_run.config, tmp_path)
+    shutil.copytree(tiny_run.warehouse.root, tmp_path / "warehouse")
+    before = file_times(tmp_path / "warehouse")
+    outcomes = run_pipeline(tmp_path / tiny_run.config.name)
+    assert [o for o in outcomes if not o.ok] == []
+    assert [o.step for o in outcomes if not o.done_before] == [
+        "plan[all]", "check_tables[all]", "check_evidence[all]", "publish[all]"
+    ]  # fmt: skip
+    after = file_times(tmp_path / "warehouse")
+    planned = {"raw_aef__index", "raw_eg__index", "core_grid__shards"}
+    assert {name.partition("/")[0] for name in after if after[name] != before.get(name)} == planned
+    assert digest_rows(tmp_path / "warehouse") == digest_rows(tiny_run.warehouse.root)
+
+
+@pytest.mark.usefixtures("clean_env")
+def test_force_writes_everything_again_with_the_same_rows(quick_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(quick_run.parent, tmp_path / "again")
+    warehouse = tmp_path / "again/warehouse"
+    before, rows = file_times(warehouse), digest_rows(warehouse)
+    outcomes = run_pipeline(tmp_path / "again" / quick_run.name, force=True)
+    assert not any(o.done_before or not o.ok for o in outcomes)
+    assert not {name for name, time in file_times(warehouse).items() if time == before[name]}
+    assert digest_rows(warehouse) == rows
+
+
+@pytest.mark.usefixtures("clean_env")
+def test_a_reissued_file_redoes_its_shards_and_what_follows_and_says_why(
+    tiny_world: Path, quick_run: Path, tmp_path: Path
+) -> None:
+    world = copy_world(tiny_world, tmp_path / "world")
+    config = write_settings(tmp_path / "quick.toml", quick_settings(world))
+    shutil.copytree(quick_run.parent / "warehouse", tmp_path / "warehouse")
+    rows = digest_rows(tmp_path / "warehouse")
+    assert all(o.done_before for o in run_pipeline(config) if "|" in o.step)  # hard links are the same files
+    for path in (world / "aef/v1/annual/2024/47N").glob("*.tiff"):
+        replace_file(path, path.read_bytes())
+    steps: list[Step] = []
+    outcomes = list(Pipeline(config).run(steps.append))
+    redone = {str(o.step): set(o.step.tables) for o in outcomes if o.step.tables and not o.done_before}
+    assert redone == {
+        "ingest[2024|47PRQ]": {"core_aef__pixels"},
+        "derive[2024|47PRQ]": {"out_patch__aef_pooled", "out_pixel__eg_upsampled"},
+        "derive[2024|48PSV]": {"out_patch__aef_pooled"},  # its footprints reach over the zone's edge
+    }
+    why = {str(step): step.why for step in steps}
+    assert why["ingest[2024|47PRQ]"] == ("source files were changed",)
+    assert "what it is made from was changed" in why["derive[2024|47PRQ]"]
+    assert digest_rows(tmp_path / "warehouse") == {**rows, **_indexes(tmp_path / "warehouse")}
+
+
+def _indexes(warehouse: Path) -> dict[str, str]:
+    """Give the digests of the indexes: they hold the new version of the file."""
+    return {name: digest for name, digest in digest_rows(warehouse).items() if name.startswith("raw_")}
+
+
+# -- two runs at once ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("clean_env")
+def test_a_second_run_of_a_warehouse_is_refused_before_it_writes(quick_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(quick_run.parent, tmp_path / "again")
+    before = file_times(tmp_path / "again/warehouse")
+    with (
+        hold_warehouse(tmp_path / "again/warehouse"),
+        pytest.raises(WarehouseBusyError, match=f"process {os.getpid()}"),
+    ):
+        run_pipeline(tmp_path / "again" / quick_run.name)
+    assert file_times(tmp_path / "again/warehouse") == before
+
+
+@pytest.mark.usefixtures("clean_env")
+def test_what_a_killed_run_left_is_removed_at_the_next_start(quick_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(quick_run.parent, tmp_path / "again")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f"again/warehouse/core_eg__patches/.part.parquet.{ended.pid}.tmp"
+    left.touch()
+    assert [o for o in run_pipeline(tmp_path / "again" / quick_run.name) if not o.ok] == []
+    assert not left.exists()

@@ -43,7 +43,7 @@ def test_the_footer_of_a_stored_file_says_where_it_comes_from(tmp_path: Path) ->
 
 def test_everything_that_is_known_is_recorded() -> None:
     record = json.loads(encode_footer("core_x__y", 3, PROVENANCE))
-    assert set(record) == {"table", "schema_version", "code_version", *asdict(PROVENANCE)}
+    assert set(record) == {"table", "schema_version", "code_version", "fingerprint", *asdict(PROVENANCE)}
 
 
 def test_equal_provenance_has_equal_bytes() -> None:

@@ -1,0 +1,123 @@
+"""Which partitions of a warehouse are current, stale, missing, failed or left over, and why.
+
+Belongs here: comparing what is stored with what should be. Does not: what a partition follows from (`lineage.py`),
+running anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from warehouse.cell_files import CellFiles
+from warehouse.cell_seals import SUCCESS, read_seals
+from warehouse.fingerprints import describe_changes
+from warehouse.layout import PartitionKey, partition_path
+from warehouse.lineage import Lineage, read_fingerprint
+from warehouse.store import Warehouse
+from warehouse.study import list_cells
+
+#: Table of a year that is written after its cells, with their fingerprints in its own.
+_SUMMARY_OF = {
+    "out_probe__metrics": "out_probe__contrasts",
+    "out_probe__confusions": "out_probe__contrasts",
+    "out_probe__sums": "out_probe__contrasts",
+    "out_probe__predictions": "out_probe__contrasts",
+    "out_probe__adapters": "out_probe__adapter_gains",
+    "out_probe__adapter_confusions": "out_probe__adapter_gains",
+}
+
+
+class PartitionState(Enum):
+    """How a partition stands to what the settings ask for."""
+
+    CURRENT = "current"
+    STALE = "stale"
+    MISSING = "missing"
+    FAILED = "failed"
+    LEFT_OVER = "left over"
+
+
+@dataclass(frozen=True)
+class PartitionStatus:
+    """One partition and its state.
+
+    Attributes:
+        table: its table.
+        key: which partition.
+        state: how it stands.
+        reasons: why it is not current, in words.
+    """
+
+    table: str
+    key: PartitionKey
+    state: PartitionState
+    reasons: tuple[str, ...] = ()
+
+
+class PartitionStates:
+    """States of the partitions of a warehouse.
+
+    What follows from the settings, indexes and shards is worked out once; what is stored is looked up at each question.
+
+    Args:
+        warehouse: the warehouse; its indexes and shards are stored.
+    """
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+        self.lineage = Lineage(warehouse)
+
+    def survey(self) -> Iterator[PartitionStatus]:
+        """Give the state of every partition that is asked for, then those that are stored and no longer asked for.
+
+        Raises:
+            PartitionMissingError: indexes or shards are not stored yet.
+        """
+        for table in self.lineage.recipes:
+            for key in self.lineage.keys(table):
+                yield self.status(table, key)
+        yield from self._left_over()
+
+    def status(self, table: str, key: PartitionKey) -> PartitionStatus:
+        """Give the state of one partition that is asked for."""
+        if table in _SUMMARY_OF:
+            return self._cells_status(table, key)
+        if not partition_path(self._warehouse.root, table, key).is_file():
+            return PartitionStatus(table, key, PartitionState.MISSING)
+        stored = read_fingerprint(self._warehouse, table, key)
+        changes = describe_changes(stored, self.lineage.expected(table, key))
+        return PartitionStatus(table, key, PartitionState.STALE if changes else PartitionState.CURRENT, changes)
+
+    def is_current(self, table: str, key: PartitionKey) -> bool:
+        """Tell whether a partition need not be written again."""
+        return self.status(table, key).state is PartitionState.CURRENT
+
+    def _cells_status(self, table: str, key: PartitionKey) -> PartitionStatus:
+        """Give the state of the cells of a year: that of the table that sums them up, if all cells are there."""
+        summary = self.status(_SUMMARY_OF[table], key)
+        if table.startswith("out_probe__adapter"):
+            return PartitionStatus(table, key, summary.state, summary.reasons)
+        seals = read_seals(self._warehouse.root, key)
+        files = CellFiles(self._warehouse, key.require_year())
+        asked = {files.slot(cell) for cell in list_cells(self._warehouse)}
+        absent = len(asked - set(seals))
+        if absent:
+            return PartitionStatus(table, key, PartitionState.MISSING, (f"{absent} of {len(asked)} cells",))
+        failed = sum(seal.status not in SUCCESS for seal in seals.values())
+        if failed:
+            return PartitionStatus(table, key, PartitionState.FAILED, (f"{failed} of {len(asked)} cells",))
+        if set(seals) != asked:
+            return PartitionStatus(table, key, PartitionState.STALE, ("cells are stored that are not asked for",))
+        return PartitionStatus(table, key, summary.state, summary.reasons)
+
+    def _left_over(self) -> Iterator[PartitionStatus]:
+        """List what is stored in declared tables and not asked for."""
+        for table, spec in self._warehouse.specs.items():
+            if spec.is_cells:
+                continue
+            asked = set(self.lineage.keys(table)) if table in self.lineage.recipes else set()
+            for key in self._warehouse.stored_partitions(table):
+                if key not in asked:
+                    yield PartitionStatus(table, key, PartitionState.LEFT_OVER, ("the settings do not ask for it",))

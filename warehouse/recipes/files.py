@@ -1,0 +1,118 @@
+"""Source files that tables are read from, one small function each.
+
+Belongs here: which files, with what identifies their bytes, for the product or label in a table's name and a key; for
+evidence that is summed up, the cells that are stored. Does not: settings (`settings.py`), stored partitions
+(`inputs.py`), which table reads what (`table.py`).
+"""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from transforms.area import grow
+from warehouse.cell_seals import list_cell_files, read_seals
+from warehouse.layout import PartitionKey
+from warehouse.recipes.scope import list_labels_of, list_pair
+from warehouse.sources.files import is_simulated_glob, stat_file
+
+if TYPE_CHECKING:  # the store writes fingerprints, so it imports this module
+    from warehouse.store import Warehouse
+
+
+def of_patches(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
+    """List the patch files of a year that touch a shard."""
+    bbox = warehouse.owner_rule(str(key.shard)).shard.bbox
+    return _versions(warehouse.index_rows(warehouse.products[name], key.year, bbox))
+
+
+def of_pixels(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
+    """List the pixel files of a year that may hold pixels of a shard."""
+    shard = warehouse.owner_rule(str(key.shard)).shard
+    return _versions(warehouse.shard_index(warehouse.products[name], key.year, shard))
+
+
+def around(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
+    """List the pixel files of a year that touch the footprints of a shard."""
+    patches = warehouse.patch_product
+    assert patches is not None  # pixels are pooled into patches
+    bbox = grow(warehouse.owner_rule(str(key.shard)).shard.bbox, patches.halo_m)
+    return _versions(warehouse.index_rows(warehouse.products[name], key.year, bbox))
+
+
+def of_places(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
+    """List what the places of a shard come from, of all years.
+
+    On the lattice only the names of tiles count, in their order: a re-issued file moves no place, nor does another year
+    of the same tiles. Footprints come from the files themselves.
+    """
+    one = warehouse.products[name]
+    index = warehouse.read(f"raw_{name}__index")
+    box = warehouse.owner_rule(str(key.shard)).shard.reading_box()
+    years = sorted(set(index["year"].to_pylist()))
+    near = pa.concat_tables([index.slice(0, 0), *(warehouse.index_rows(one, year, box) for year in years)])
+    if one.layout != "eg_geoparquet":
+        return [_versions(near), warehouse.is_simulated(index)]
+    tiles = dict(sorted(zip(near["path"].to_pylist(), near["tile"].to_pylist(), strict=True)))
+    return [list(dict.fromkeys(tiles.values())), warehouse.is_simulated(index)]
+
+
+def of_product(warehouse: Warehouse, name: str, _key: PartitionKey) -> Any:
+    """List all files of a product in the area of interest."""
+    return _versions(warehouse.read(f"raw_{name}__index"))
+
+
+def of_pair(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
+    """List all files of the compared products."""
+    return [of_product(warehouse, one.name, key) for one in list_pair(warehouse)]
+
+
+def of_label(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
+    """List the files of a label source: its own, or those of the product whose table has the column."""
+    settings = warehouse.label(name)
+    if settings.product is not None:
+        return of_product(warehouse, settings.product, key)
+    paths = [str(path) for path in (settings.path, settings.lists) if path is not None]
+    found = sorted({Path(match) for path in paths for match in glob.glob(path, recursive=True)})
+    is_simulated = settings.path is not None and is_simulated_glob(settings.path)
+    return [[(path.name, _version(path)) for path in found], is_simulated]
+
+
+def of_labels(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
+    """List the files of all label sources of an embedding year."""
+    return {name: of_label(warehouse, name, key) for name, _ in list_labels_of(warehouse, key)}
+
+
+def are_simulated(warehouse: Warehouse, name: str, _key: PartitionKey) -> Any:
+    """Tell whether any file of a product is simulated, for tables that read none themselves but say so."""
+    return warehouse.is_simulated(warehouse.read(f"raw_{name}__index"))
+
+
+def are_pair_simulated(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
+    """Tell whether any file of the compared products is simulated."""
+    return [are_simulated(warehouse, one.name, key) for one in list_pair(warehouse)]
+
+
+def scored_cells(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
+    """List the cells that are whole, with the fingerprint that each was scored under."""
+    return sorted((slot, seal.run_id, seal.status) for slot, seal in read_seals(warehouse.root, key).items())
+
+
+def adapter_cells(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
+    """List the files of the adapter's cells; their names say what they hold."""
+    return sorted(path.name for path in list_cell_files(warehouse.root, "out_probe__adapter_confusions", key))
+
+
+def _versions(index: pa.Table) -> list[tuple[Any, ...]]:
+    """Give what identifies the bytes of the files of an index."""
+    names = ("path", "etag", "size_bytes", "is_simulated")
+    return sorted(zip(*(index[name].to_pylist() for name in names), strict=True), key=str)
+
+
+def _version(path: Path) -> str:
+    """Give what changes when a file or folder does."""
+    facts = stat_file(path)
+    return facts.etag if facts is not None else str(path.stat().st_mtime_ns)
