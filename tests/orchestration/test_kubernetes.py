@@ -139,8 +139,8 @@ def test_the_launcher_uses_what_the_manifests_declare() -> None:
     assert {v["configMap"]["name"] for v in config["volumes"] if "configMap" in v} <= maps
     code = dict(list_pods())["isthmus-code"]
     (container,) = code["containers"]
-    of_code = [mount for mount in container["volumeMounts"] if mount["name"] != "instance"]
-    assert config["volume_mounts"] == of_code  # runs see what the code saw
+    assert config["volumes"] == code["volumes"]
+    assert config["volume_mounts"] == container["volumeMounts"]  # runs see what the code saw
 
 
 def test_the_settings_load_and_name_the_scheduler_and_the_mounts() -> None:
