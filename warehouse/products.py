@@ -65,6 +65,7 @@ class Product(BaseModel):
         geometry_column: geometry of a patch file; None = the file's primary geometry.
         context_m: how far around its footprint the model looked; least buffer between train and test.
         bytes_per_value: bytes that one stored dimension costs.
+        collection: STAC collection that a release index must name, where it names one; None = any one.
         trained_on: data sets that the model saw in training, beside its inputs where they may serve as labels too. A
             label source of that name, or with that `dataset`, says so in its provenance.
         published: where it is published; says nothing of what it is, so it is no part of a dump.
@@ -93,6 +94,7 @@ class Product(BaseModel):
     geometry_column: str | None = None
     context_m: float = 0.0
     bytes_per_value: int = 4
+    collection: str | None = None
     trained_on: tuple[str, ...] = ()
     published: PublishedSource | None = Field(default=None, exclude=True)
     licence: str

@@ -16,8 +16,14 @@ import pyarrow.compute as pc
 
 from transforms.area import Area
 from transforms.utm import UtmBox
-from warehouse.errors import MissingColumnsError, SourceContentError, SourceFormatError, SourceMissingError
-from warehouse.products import Product
+from warehouse.errors import (
+    AnotherProductError,
+    MissingColumnsError,
+    SourceContentError,
+    SourceFormatError,
+    SourceMissingError,
+)
+from warehouse.products import Product, spell_entry
 from warehouse.sections import Bbox
 from warehouse.source_paths import RemotePath, SourcePath
 from warehouse.source_settings import SourceSettings
@@ -40,6 +46,8 @@ _TABLE_COLUMNS = (
 #: The others are numbers.
 _TEXT_COLUMNS = ("crs", "utm_zone", "path")
 _STAC_COLUMNS = ("bbox", "datetime", "assets")
+#: Names the model in STAC; copies of the index need not have it.
+_COLLECTION = "collection"
 _STAC_CRS_COLUMNS = ("proj:epsg", "proj:code")
 _STAC_GRID_COLUMNS = ("proj:bbox", "proj:transform", "proj:shape")
 Row = dict[str, Any]
@@ -67,6 +75,7 @@ def list_aef_files(
         MissingColumnsError: the index lacks columns.
         SourceFormatError: the index is damaged, or a path or CRS in it cannot be understood.
         SourceContentError: columns are of another type, or rows of these years lack a value.
+        AnotherProductError: the rows are of another STAC collection than the product's, or of several.
     """
     index = _find_index(product, source)
     with open_parquet(index) as file:
@@ -84,6 +93,7 @@ def list_aef_files(
         _check_types(table.schema, index)
     parse: Callable[[Row, SourcePath, SourcePath], Row] = _parse_stac_row if is_stac else _parse_table_row
     wanted = table.filter(pc.is_in(_years_of(table), pa.array(sorted(years), pa.int64())))
+    _check_collection(wanted, product, index)
     if not is_stac:
         _check_values(wanted, index)
     candidates = (wanted if area is None else _near(wanted, area.bbox, is_stac=is_stac)).to_pylist()
@@ -135,6 +145,22 @@ def _zones_of_links(assets: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.struct_field(pc.extract_regex(links, r"annual/\d{4}/(?P<zone>\d{1,2}[NS])/"), "zone")
 
 
+def _check_collection(wanted: pa.Table, product: Product, index: SourcePath) -> None:
+    """Refuse rows of another STAC collection: a collection is a model, and two under one product would mix.
+
+    Raises:
+        AnotherProductError: they are not those of `product.collection`, or where it names none, of several.
+    """
+    if _COLLECTION not in wanted.column_names:
+        return
+    found = sorted(value for value in pc.unique(wanted[_COLLECTION]).to_pylist() if value is not None)
+    expected = [product.collection] if product.collection is not None else found[:1]
+    if found and found != expected:
+        problem = f"STAC collections: found {found}, expected {expected} ({product.model})"
+        entry = spell_entry(product, f"{product.name}_other", model="?", collection=found[-1])
+        raise AnotherProductError(str(index), [problem], entry)
+
+
 def _check_types(schema: pa.Schema, index: SourcePath) -> None:
     """Refuse columns of another type, all at once."""
     problems = []
@@ -174,7 +200,8 @@ def _find_index(product: Product, source: SourceSettings) -> SourcePath:
 
 def _stac_columns(names: Sequence[str]) -> list[str]:
     crs = next((name for name in _STAC_CRS_COLUMNS if name in names), _STAC_CRS_COLUMNS[0])
-    return [*_STAC_COLUMNS, crs, *(name for name in _STAC_GRID_COLUMNS if name in names)]
+    collection = [_COLLECTION] if _COLLECTION in names else []
+    return [*_STAC_COLUMNS, *collection, crs, *(name for name in _STAC_GRID_COLUMNS if name in names)]
 
 
 def _years_of(table: pa.Table) -> pa.ChunkedArray:

@@ -134,6 +134,8 @@ def write_stac_index() -> Callable[..., Path]:
                 crs: row["crs"] if crs == "proj:code" else row["crs"].removeprefix("EPSG:"),
                 "assets": {"data": {"href": row["path"]}},
             }
+            if "collection" in row:
+                item["collection"] = row["collection"]
             if with_grid:
                 item["proj:shape"] = [round((north - south) / 10), round((east - west) / 10)]
                 item["proj:transform"] = [10.0, 0.0, west, 0.0, 10.0, south]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transforms.area import area_of_boxes
-from warehouse.errors import MissingColumnsError, SourceFormatError, SourceMissingError
+from warehouse.errors import AnotherProductError, MissingColumnsError, SourceFormatError, SourceMissingError
 from warehouse.products import Product
 from warehouse.schemas import build_specs
 from warehouse.source_settings import SourceSettings
@@ -230,3 +230,27 @@ def test_years_that_the_registry_does_not_name_are_counted(tmp_path: Path, produ
     both = products["eg"].model_copy(update={"years": (2024, 2025)})
     assert count_unregistered_years(both, source, [2024, 2025], None) == {}
     assert count_unregistered_years(products["aef"], source, [2030], None) == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "declared", "is_refused"),
+    [
+        (["aef_v1"], None, False),
+        (["aef_v1"], "aef_v1", False),
+        (["aef_v2"], "aef_v1", True),
+        (["aef_v1", "aef_v2"], None, True),
+        (["aef_v1", "aef_v2"], "aef_v1", True),
+    ],
+)
+def test_a_stac_index_of_another_collection_is_another_product(
+    tmp_path: Path, products: dict[str, Product], write_stac_index: Callable, make_aef_row: Callable,
+    found: list[str], declared: str | None, is_refused: bool,
+) -> None:  # fmt: skip
+    rows = [{**make_aef_row(PATH), "collection": name} for name in found]
+    write_stac_index(tmp_path / "annual/aef_index_stac_geoparquet.parquet", rows, with_grid=True)
+    product = products["aef"].model_copy(update={"collection": declared})
+    if not is_refused:
+        assert read_index(product, SourceSettings(root=tmp_path), [2024]).num_rows == 1
+        return
+    with pytest.raises(AnotherProductError, match=r"(?s)STAC collections: found .*\[products.aef_other\]"):
+        read_index(product, SourceSettings(root=tmp_path), [2024])
