@@ -6,7 +6,7 @@ commands.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,3 +49,16 @@ def cache(
         "max_bytes": limits.max_bytes,
     }
     print_rows([row] if as_json else [{"what": name, "value": value} for name, value in row.items()], as_json)
+
+
+def say_cache_use(warehouse: Any) -> None:
+    """Say what this process took from the cache and what it fetched; nothing where all sources are folders."""
+    from warehouse.sources.block_cache import BLOCK_BYTES, open_cache
+
+    limits = warehouse.settings.cache.limits
+    if limits is None:
+        return
+    counts = open_cache(limits).counts
+    if counts.hits or counts.stored:
+        n_mb = counts.stored * BLOCK_BYTES / 1e6
+        out.print(f"cache      {counts.hits} blocks read, {counts.stored} fetched ({n_mb:.0f} MB)", highlight=False)

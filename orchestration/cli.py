@@ -247,6 +247,7 @@ def _run_pipeline(config: Path, *, force: bool, wait: bool, answers_only: bool =
     pipeline = Pipeline(config, force=force, waiting=tell_waiting(wait))
     done, failures = show_steps(pipeline.run_answers if answers_only else pipeline.run)
     _print_verdicts(pipeline)
+    cache_command.say_cache_use(pipeline.warehouse)
     out.print(f"warehouse  {pipeline.warehouse.root}")
     if pipeline.warehouse.report_path.is_file():
         out.print(f"report     {pipeline.warehouse.report_path}")

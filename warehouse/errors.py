@@ -38,8 +38,8 @@ class SourceUnavailableError(IsthmusError):
     def __init__(self, url: str, tries: int, seconds: float, cause: str) -> None:
         super().__init__(
             f"{url}: found no good answer in {tries} tries over {seconds:.0f} s (the last: {cause}), expected bytes "
-            "of it. The server or the network is down or overloaded: run again later, what is stored "
-            "stays. sources.*.tries, timeout_s and connections say how hard to try."
+            "of it. The server or the network is down or overloaded, or the address is wrong: run again later, what is "
+            "stored stays. sources.*.tries, timeout_s and connections say how hard to try."
         )
 
 

@@ -11,6 +11,7 @@ answer are compared too, because plain web servers ignore the condition.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import re
@@ -40,6 +41,9 @@ _STATUS = re.compile(r"status code: (\d{3})(?: ([A-Z][A-Za-z ]*\w))?")
 #: Least share of a wait; the rest is drawn, so that clients that failed together do not return together.
 _LEAST_WAIT = 0.5
 _LONGEST_CAUSE = 200
+_WORTH_TELLING_S = 1.0
+#: Heard by whoever shows progress (`orchestration/progress_log.py`), else by nobody.
+_progress = logging.getLogger("isthmus.progress.sources")
 #: What obstore's errors hold at their ends, in words.
 _CAUSES = (
     ("kind: Timeout", "a time-out"),
@@ -162,7 +166,10 @@ class ObjectClient:
                 cause = _say_cause(error)
                 if done == self._access.tries:
                     raise SourceUnavailableError(url, done, time.monotonic() - started, cause) from error
-            await asyncio.sleep(self._wait_s(done))
+            wait_s = self._wait_s(done)
+            if wait_s >= _WORTH_TELLING_S:
+                _progress.info("%s: %s, try %d of %d in %.0f s", url, cause, done + 1, self._access.tries, wait_s)
+            await asyncio.sleep(wait_s)
         raise AssertionError("a client has at least one try")
 
     def _wait_s(self, done: int) -> float:

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
 import pytest
 
 from tests.fault_server import Fault, FaultServer, serve
 from tests.tiny import copy_world, replace_file
 from transforms.area import area_of_boxes
 from transforms.patch_rows import UniquePatches
-from transforms.utm import project_bbox
+from transforms.utm import UtmBox, project_bbox
 from transforms.windows import PixelWindow
 from warehouse.errors import (
     ListingRefusedError,
@@ -33,8 +35,13 @@ from warehouse.source_settings import SourceSettings
 from warehouse.sources import open_pixel_source
 from warehouse.sources.aef_cog import AefCogSource
 from warehouse.sources.block_cache import open_cache
+from warehouse.sources.files import locate
 from warehouse.sources.index import list_years, read_index
+from warehouse.sources.overviews import read_overview
 from warehouse.sources.patches import read_unique_patches
+from warehouse.sources.pixel_geotiff import PixelGeotiffSource
+from warehouse.sources.pixel_table import PixelTableSource
+from warehouse.sources.read_ahead import read_ahead
 
 AEF, EG = "aef/v1", "earthgenome/earthindexembeddings"
 YEAR = 2024
@@ -82,7 +89,7 @@ def _digest(window: PixelWindow) -> str:
 
 
 def read_eg(product: Product, source: SourceSettings, index: pa.Table) -> UniquePatches:
-    return read_unique_patches(product, source, index, EVERYWHERE)
+    return read_unique_patches(product, source, index, EVERYWHERE).patches
 
 
 def check_same_windows(found: list[str], expected: list[str]) -> None:
@@ -254,3 +261,65 @@ def test_tiles_of_a_block_are_asked_for_together(
     sizes = pc.sum(index["size_bytes"]).as_py()
     assert fetched <= sizes  # no byte twice
     assert counts.stored > 0
+
+
+def test_rasters_that_gdal_decodes_are_read_in_any_thread(
+    tmp_path: Path, write_tiff: Callable[..., Path], make_product: Callable[..., Product]
+) -> None:
+    for number in range(3):
+        write_tiff(
+            tmp_path / "files" / f"a{number}.tif", west=200_000.0 + 960 * number, bands=8, dtype="float32",
+            compress="deflate", nodata=None,
+        )  # fmt: skip
+    product = make_product(name="mine", grain="pixel", layout="pixel_geotiff", dims=8, pixel_m=10.0)
+    with serve(tmp_path) as server:
+        there = SourceSettings(root=f"{server.url}/files", files="*.tif", year=YEAR, **QUICK)  # type: ignore[arg-type]
+        local = SourceSettings(root=tmp_path / "files", files="*.tif", year=YEAR)
+        index, expected = (read_index(product, source, [YEAR]) for source in (there, local))
+        box = [UtmBox(32648, 200_000, 1_400_000, 210_000, 1_410_000)]
+        wanted = [_digest(window) for window in _open_rasters(product, local, expected).iter_blocks(YEAR, box)]
+        source = _open_rasters(product, there, index)
+        # opened, read and closed in a thread of its own; twice at once
+        readers = [read_ahead(source.iter_blocks(YEAR, box)) for _ in range(2)]
+        found = list(zip(*([_digest(window) for window in reader] for reader in readers), strict=True))
+        assert found == [(digest, digest) for digest in wanted]
+        server.faults.append(Fault("status", status=500, times=99, path=r"a1\.tif", after=1))
+        with pytest.raises(SourceUnavailableError, match=r"a1\.tif.*500 Internal Server Error"):
+            list(read_ahead(source.iter_blocks(YEAR, box)))
+
+
+def _open_rasters(product: Product, source: SourceSettings, index: pa.Table) -> PixelGeotiffSource:
+    opened = open_pixel_source(product, source, index)
+    assert isinstance(opened, PixelGeotiffSource)
+    return opened
+
+
+def test_overviews_are_read_by_one_version(tiny_world: Path, server: FaultServer, products: dict[str, Product]) -> None:
+    there = remote(server, "http", AEF)
+    row = read_index(products["aef"], there, [YEAR]).to_pylist()[0]
+    found = read_overview(locate(there.root, row), products["aef"], 32)
+    wanted = read_overview(tiny_world / AEF / row["path"], products["aef"], 32)
+    np.testing.assert_array_equal(found.values, wanted.values)
+    assert found.bounds == wanted.bounds
+    server.change_after(0, f"{AEF}/{row['path']}", b"another file")
+    with pytest.raises(SourceChangedError, match=re.escape(row["path"])):
+        read_overview(locate(there.root, row), products["aef"], 32)
+
+
+def test_tables_of_any_kind_are_read(tmp_path: Path, make_product: Callable[..., Product]) -> None:
+    (tmp_path / "t").mkdir()
+    table = pa.table({"lon": [102.1, 102.2], "lat": [12.6, 12.7], "v0": [0.6, 0.0], "v1": [0.8, 1.0]})
+    pq.write_table(table, tmp_path / "t/a.parquet")
+    csv.write_csv(table, tmp_path / "t/b.csv")
+    product = make_product(
+        name="mine", grain="pixel", layout="pixel_table", dims=2, pixel_m=10.0, vector_columns="v{:d}"
+    )
+    with serve(tmp_path) as server:
+        there = SourceSettings(root=f"{server.url}/t", files="*", year=YEAR, **QUICK)  # type: ignore[arg-type]
+        index = read_index(product, there, [YEAR])
+        opened = open_pixel_source(product, there, index)
+        assert isinstance(opened, PixelTableSource)
+        rows = {path: points.vectors.tolist() for path, points, _ in opened.iter_points(YEAR)}
+    assert list(rows) == ["a.parquet", "b.csv"]
+    np.testing.assert_allclose(rows["a.parquet"], [[0.6, 0.8], [0.0, 1.0]], rtol=1e-6)
+    assert rows["a.parquet"] == rows["b.csv"]

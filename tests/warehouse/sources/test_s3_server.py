@@ -56,7 +56,7 @@ def test_rows_are_those_of_the_folder(tiny_world: Path, s3: str, products: dict[
     assert index.select(same) == expected.select(same)
     assert all(index["is_simulated"].to_pylist())
     found, wanted = (
-        read_unique_patches(products["eg"], source, rows, EVERYWHERE)
+        read_unique_patches(products["eg"], source, rows, EVERYWHERE).patches
         for source, rows in ((there, index), (local, expected))
     )
     assert (found.patch_id == wanted.patch_id).all()
