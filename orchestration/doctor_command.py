@@ -92,21 +92,17 @@ def _examine(warehouse: Warehouse) -> list[Finding]:
 def _examine_history(warehouse: Warehouse) -> Finding:
     """Look for runs that never ended, because their command line was killed."""
     import dagster as dg
-    import psutil
 
-    from orchestration.pipeline_job import PID_TAG
+    from orchestration.pipeline import list_orphaned_runs
     from warehouse.health import Finding
 
     home = warehouse.settings.dagster.instance
     if not (home / "dagster.yaml").is_file():
         return Finding("history", "ok", f"none yet at {home}")
-    open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        runs = list(instance.get_runs(dg.RunsFilter(statuses=open_states)))
-    pids = [run.tags.get(PID_TAG, "") for run in runs]
-    dead = [run for run, pid in zip(runs, pids, strict=True) if pid.isdigit() and not psutil.pid_exists(int(pid))]
+        dead = list_orphaned_runs(instance)
     if not dead:
-        return Finding("history", "ok", f"{len(runs)} runs go on; none was left unfinished ({home})")
+        return Finding("history", "ok", f"no run was left unfinished ({home})")
     named = ", ".join(f"{run.job_name} {run.run_id[:8]}" for run in dead[:3])
     return Finding(
         "history", "warning", f"{len(dead)} runs were killed and never ended: {named}",

@@ -317,22 +317,35 @@ class Pipeline:
             )
 
 
+def list_orphaned_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """List the runs of command lines of this machine that were killed."""
+    return _list_runs(instance, lambda pid: not psutil.pid_exists(pid))
+
+
 def close_orphaned_runs(instance: dg.DagsterInstance) -> None:
     """Cancel the runs of command lines that were killed: Dagster would queue every click behind them."""
     _close_runs(instance, lambda pid: not psutil.pid_exists(pid))
 
 
 def _close_runs(instance: dg.DagsterInstance, is_over: Callable[[int], bool]) -> None:
-    """Cancel unfinished runs of command lines that are over; else they would look as if they went on for ever.
+    """Cancel unfinished runs of command lines that are over; else they would look as if they went on for ever."""
+    for run in _list_runs(instance, is_over):
+        instance.report_run_canceled(run, message="The command line that ran this was interrupted.")
+
+
+def _list_runs(instance: dg.DagsterInstance, is_over: Callable[[int], bool]) -> list[dg.DagsterRun]:
+    """List unfinished runs of command lines that are over.
 
     Those of other machines are left alone: nobody here can tell whether their processes live.
     """
     here = socket.gethostname()
     open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+    found = []
     for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
         pid = run.tags.get(PID_TAG, "")
         if run.tags.get(HOST_TAG, here) == here and pid.isdigit() and is_over(int(pid)):
-            instance.report_run_canceled(run, message="The command line that ran this was interrupted.")
+            found.append(run)
+    return found
 
 
 def _needs(step: Step, bad: Step) -> bool:
