@@ -16,6 +16,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from warehouse.store import Warehouse
+from warehouse.unfinished import list_abandoned
 
 Status = Literal["ok", "warning", "failed"]
 #: Less free memory than this makes a run swap: one block of pixels, its sums, and a fold in training.
@@ -116,7 +117,7 @@ def examine_sources(warehouse: Warehouse) -> list[Finding]:
 
 def examine_leftovers(root: Path) -> Finding:
     """Look for temporary files of writers that are not alive any more."""
-    left = [path for path in root.rglob(".*.tmp") if not _is_written(path)] if root.is_dir() else []
+    left = list_abandoned(root)
     if not left:
         return Finding("leftovers", "ok", "no temporary files of killed runs")
     size_mb = sum(path.stat().st_size for path in left) / _MB
@@ -125,12 +126,6 @@ def examine_leftovers(root: Path) -> Finding:
         "They are never read, and cost disk.",
         "Run again: each partition sweeps its own. Or delete files that match .*.tmp in the warehouse.",
     )  # fmt: skip
-
-
-def _is_written(path: Path) -> bool:
-    """Tell whether the process that a temporary file is named after is alive."""
-    parts = path.name.removesuffix(".tmp").split(".")
-    return any(part.isdigit() and psutil.pid_exists(int(part)) for part in parts[-2:])
 
 
 def _installed(package: str) -> str | None:

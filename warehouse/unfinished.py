@@ -64,7 +64,12 @@ def sweep_unfinished(root: Path) -> list[Path]:
     Returns:
         The removed files.
     """
-    return remove_abandoned(root.rglob(".*.tmp")) if root.is_dir() else []
+    return remove_abandoned(list_abandoned(root))
+
+
+def list_abandoned(root: Path) -> list[Path]:
+    """List what killed processes left anywhere below a folder; nothing is removed."""
+    return [path for path in root.rglob(".*.tmp") if _is_abandoned(path)] if root.is_dir() else []
 
 
 def remove_abandoned(unfinished: Iterable[Path]) -> list[Path]:
