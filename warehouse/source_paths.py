@@ -154,6 +154,8 @@ def parse_url(text: str, access: RemoteAccess) -> RemotePath:
     scheme = match["scheme"].lower()
     if not match["host"]:
         raise ValueError(f"names no {'bucket' if scheme in ('s3', 'gs') else 'host'} behind {scheme}://")
+    if "@" in match["host"]:
+        raise ValueError("must have no user and no password: settings are shared; give them in the environment")
     if re.search(r"[?#*]", text):
         raise ValueError("must have no '?', '#' or '*'")
     is_plain = scheme == "http" or (access.endpoint or "").startswith("http://")

@@ -51,6 +51,7 @@ def test_it_travels_to_other_processes() -> None:
         ("https:///a", RemoteAccess(), "no host"),
         ("http://host/a", RemoteAccess(), "allow_http = true"),
         ("s3://bucket/a", RemoteAccess(endpoint="http://127.0.0.1:9000"), "allow_http = true"),
+        ("https://me:secret@host/a", RemoteAccess(), "no password"),
         ("s3://bucket/a/*.tiff", RemoteAccess(), "must have no"),
     ],
 )

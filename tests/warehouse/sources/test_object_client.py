@@ -81,6 +81,16 @@ def test_all_stores_give_size_ranges_and_listings(address: Address, server: Faul
     assert sorted(keys) == ["b.bin", "c.bin", "er/d.bin", "er/e.bin"]
 
 
+@pytest.mark.parametrize("name", ["with space.bin", "plus+and&.bin", "Süd/ä.bin", "50%.bin", "a=b,(c).bin"])
+def test_names_are_those_of_the_disk(address: Address, server: FaultServer, name: str) -> None:
+    place = server.root / "odd" / name
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT)
+    path = address(f"odd/{name}")
+    assert fetch(path, 0, 10, version_of(path)) == CONTENT[:10]
+    assert fetch_loop.wait(open_client(path).list_keys(address("odd").key)) == [name]
+
+
 @pytest.mark.parametrize(
     "fault",
     [
