@@ -25,6 +25,7 @@ from orchestration import (
     doctor_command,
     encode_command,
     evidence_commands,
+    lifecycle_commands,
     mosaic_command,
     plan_command,
     release_commands,
@@ -123,21 +124,6 @@ def evaluate(
 
 
 @app.command()
-def status(config: ConfigOption = DEMO_CONFIG, as_json: JsonOption = False) -> None:
-    """Show what is stored: partitions, rows and bytes of each table."""
-    from warehouse.catalog import run_sql
-
-    warehouse = open_warehouse(config)
-    table = run_sql(
-        warehouse.root,
-        warehouse.specs,
-        warehouse.settings.compare,
-        "select table_name, n_files, n_rows, n_bytes from stored_tables order by table_name",
-    )
-    print_table(table, as_json)
-
-
-@app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="One SQL statement, or the path of a .sql file.")],
     param: Annotated[list[str] | None, typer.Option("--param", "-p", help="name=value for $name.")] = None,
@@ -192,6 +178,7 @@ crossing_commands.add_commands(app)
 evidence_commands.add_commands(app)
 doctor_command.add_commands(app)
 encode_command.add_commands(app)
+lifecycle_commands.add_commands(app)
 release_commands.add_commands(app)
 plan_command.add_commands(app)
 mosaic_command.add_commands(app)

@@ -9,6 +9,7 @@ Keys are dynamic because the area of interest decides them; they must be seeded 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypedDict, Unpack
 
 import dagster as dg
 
@@ -41,13 +42,33 @@ SHARD_OF_PAIR = dg.MultiToSingleDimensionPartitionMapping("shard")
 YEAR_OF_PAIR = dg.MultiToSingleDimensionPartitionMapping("year")
 
 
-def seed_partitions(
-    instance: dg.DagsterInstance, *, years: Iterable[int], label_years: Iterable[int], shards: Iterable[str]
-) -> None:
+class PartitionKeys(TypedDict):
+    """Keys that the settings ask for."""
+
+    years: Iterable[int]
+    label_years: Iterable[int]
+    shards: Iterable[str]
+
+
+def seed_partitions(instance: dg.DagsterInstance, **keys: Unpack[PartitionKeys]) -> None:
     """Add the keys that are not there yet; safe to repeat."""
-    instance.add_dynamic_partitions("year", [str(year) for year in sorted(years)])
-    instance.add_dynamic_partitions("label_year", [str(year) for year in sorted(label_years)])
-    instance.add_dynamic_partitions("shard", sorted(shards))
+    for dimension, wanted in _by_dimension(keys).items():
+        instance.add_dynamic_partitions(dimension, wanted)
+
+
+def forget_partitions(instance: dg.DagsterInstance, **keys: Unpack[PartitionKeys]) -> None:
+    """Remove the keys that are not among these; the history of their runs stays."""
+    for dimension, wanted in _by_dimension(keys).items():
+        for key in set(instance.get_dynamic_partitions(dimension)) - set(wanted):
+            instance.delete_dynamic_partition(dimension, key)
+
+
+def _by_dimension(keys: PartitionKeys) -> dict[str, list[str]]:
+    return {
+        "year": [str(year) for year in sorted(keys["years"])],
+        "label_year": [str(year) for year in sorted(keys["label_years"])],
+        "shard": sorted(keys["shards"]),
+    }
 
 
 def read_key(context: dg.AssetExecutionContext) -> PartitionKey:

@@ -22,7 +22,7 @@ import psutil
 
 from orchestration.definitions import CONFIG_VARIABLE, build_defs
 from orchestration.engines import build_engine
-from orchestration.partitions import format_key, seed_partitions
+from orchestration.partitions import PartitionKeys, forget_partitions, format_key, seed_partitions
 from orchestration.pipeline_job import HOST_TAG, PID_TAG, tag_process
 from orchestration.progress_log import PROGRESS_LOGGER
 from orchestration.run_problems import list_failed_checks, list_problems
@@ -31,6 +31,7 @@ from orchestration.turns import DAGSTER_TURN
 from warehouse.cell_files import drop_cells
 from warehouse.errors import SourceMissingError
 from warehouse.layout import ALL, PartitionKey
+from warehouse.left_over import LeftOver, drop
 from warehouse.partition_states import PartitionState, PartitionStates
 from warehouse.run_lock import hold_warehouse
 from warehouse.settings import load_settings
@@ -197,6 +198,40 @@ class Pipeline:
                         failed.append(outcome.step)
                     yield outcome
 
+    def plan(self, started: Callable[[Step], None]) -> Iterator[StepOutcome]:
+        """Look at the sources and cut the area of interest by the settings as they are now; write nothing else.
+
+        Arguments, outcomes and errors are those of `run`.
+        """
+        with self._hold():
+            outcome = self._run(Step("plan", ALL), started)
+            if outcome.ok:
+                self._look_again()
+            yield outcome
+
+    def left_over(self) -> list[LeftOver]:
+        """List what is stored and not asked for; after `plan`."""
+        return self._states.left_over()
+
+    def drop(self, left_over: Sequence[LeftOver], started: Callable[[Step], None]) -> Iterator[StepOutcome]:
+        """Remove stored partitions that are not asked for, forget their keys, and publish what is left.
+
+        Args:
+            left_over: some of `left_over()`.
+            started: told each step before it runs.
+
+        Yields:
+            The outcome of publishing.
+
+        Raises:
+            WarehouseBusyError: another run holds the warehouse.
+        """
+        with self._hold():
+            drop(left_over, self.warehouse.root)
+            forget_partitions(self._instance, **self._keys())
+            if "publish" in self._jobs:
+                yield self._run(Step("publish", ALL), started)
+
     @contextlib.contextmanager
     def _hold(self) -> Iterator[None]:
         """Keep other runs off the warehouse, and remove what killed ones left."""
@@ -206,12 +241,19 @@ class Pipeline:
 
     def _look_again(self) -> None:
         """Take in the indexes and shards that the plan has written, and seed their keys."""
-        settings = self.warehouse.settings
-        self.warehouse = Warehouse(settings)
+        self.warehouse = Warehouse(self.warehouse.settings)
         self._states = PartitionStates(self.warehouse)
+        seed_partitions(self._instance, **self._keys())
+
+    def _keys(self) -> PartitionKeys:
+        """Give the keys of all partitions that the settings ask for."""
+        settings = self.warehouse.settings
         label_years = {of for label in settings.labels.values() for year, of in label.years.items()}
-        shards = [shard.key for shard in self.warehouse.shards()]
-        seed_partitions(self._instance, years=settings.years, label_years=label_years, shards=shards)
+        return {
+            "years": settings.years,
+            "label_years": label_years,
+            "shards": [shard.key for shard in self.warehouse.shards()],
+        }
 
     def _run_all(
         self, steps: Sequence[Step], failed: Sequence[Step], started: Callable[[Step], None]

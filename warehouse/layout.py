@@ -50,13 +50,18 @@ class PartitionKey:
 ALL = PartitionKey()
 
 
+def is_table_name(name: str) -> bool:
+    """Tell whether a name follows `{raw|core|out}_{source}__{grain}`."""
+    return _TABLE.fullmatch(name) is not None
+
+
 def check_table_name(table: str) -> str:
     """Return the name if it follows `{raw|core|out}_{source}__{grain}`.
 
     Raises:
         ShapeError: it does not.
     """
-    if not _TABLE.fullmatch(table):
+    if not is_table_name(table):
         raise ShapeError("table name", table, "{raw|core|out}_{source}__{grain}", "Rename the product or table.")
     return table
 

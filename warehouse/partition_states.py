@@ -14,6 +14,7 @@ from warehouse.cell_files import CellFiles
 from warehouse.cell_seals import SUCCESS, read_seals
 from warehouse.fingerprints import describe_changes
 from warehouse.layout import PartitionKey, partition_path
+from warehouse.left_over import LeftOver, find_left_over
 from warehouse.lineage import Lineage, read_fingerprint
 from warehouse.store import Warehouse
 from warehouse.study import list_cells
@@ -78,7 +79,8 @@ class PartitionStates:
         for table in self.lineage.recipes:
             for key in self.lineage.keys(table):
                 yield self.status(table, key)
-        yield from self._left_over()
+        for one in self.left_over():
+            yield PartitionStatus(one.table, one.key, PartitionState.LEFT_OVER, ("the settings do not ask for it",))
 
     def status(self, table: str, key: PartitionKey) -> PartitionStatus:
         """Give the state of one partition that is asked for."""
@@ -112,12 +114,6 @@ class PartitionStates:
             return PartitionStatus(table, key, PartitionState.STALE, ("cells are stored that are not asked for",))
         return PartitionStatus(table, key, summary.state, summary.reasons)
 
-    def _left_over(self) -> Iterator[PartitionStatus]:
-        """List what is stored in declared tables and not asked for."""
-        for table, spec in self._warehouse.specs.items():
-            if spec.is_cells:
-                continue
-            asked = set(self.lineage.keys(table)) if table in self.lineage.recipes else set()
-            for key in self._warehouse.stored_partitions(table):
-                if key not in asked:
-                    yield PartitionStatus(table, key, PartitionState.LEFT_OVER, ("the settings do not ask for it",))
+    def left_over(self) -> list[LeftOver]:
+        """List what is stored and not asked for."""
+        return find_left_over(self._warehouse, self.lineage)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TinyRun
+from warehouse.layout import ALL, PartitionKey
+from warehouse.left_over import LeftOver, drop, find_left_over
+from warehouse.lineage import Lineage
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
+
+
+@pytest.fixture
+def copy(tiny_run: TinyRun, tmp_path: Path) -> Warehouse:
+    """A copy of the finished warehouse."""
+    shutil.copy(tiny_run.config, tmp_path)
+    shutil.copytree(tiny_run.warehouse.root, tmp_path / "warehouse", ignore=shutil.ignore_patterns("*.html"))
+    return Warehouse(load_settings(tmp_path / tiny_run.config.name))
+
+
+def left_over(warehouse: Warehouse) -> list[LeftOver]:
+    return find_left_over(warehouse, Lineage(warehouse))
+
+
+def without_2023(warehouse: Warehouse) -> Warehouse:
+    return Warehouse(warehouse.settings.model_copy(update={"years": (2024,)}))
+
+
+def test_a_finished_warehouse_has_nothing_left_over(copy: Warehouse) -> None:
+    assert left_over(copy) == []
+
+
+def test_a_dropped_year_is_left_over_in_every_table_and_no_other_is(copy: Warehouse) -> None:
+    found = left_over(without_2023(copy))
+    stored = {path.name for path in copy.root.iterdir() for _ in path.glob("year=2023") if path.is_dir()}
+    assert {one.key.year for one in found} == {2023}
+    assert {one.table for one in found} == stored
+    files = sorted(path for one in found for path in one.files)
+    assert files == sorted(path for path in copy.root.rglob("*.parquet") if "year=2023" in path.parts)
+    assert sum(one.n_bytes for one in found) == sum(path.stat().st_size for path in files)
+
+
+def test_dropping_removes_those_files_and_their_folders_alone(copy: Warehouse) -> None:
+    before = {path: path.read_bytes() for path in copy.root.rglob("*.parquet")}
+    smaller = without_2023(copy)
+    drop(left_over(smaller), copy.root)
+    kept = {path: content for path, content in before.items() if "year=2023" not in path.parts}
+    assert {path: path.read_bytes() for path in copy.root.rglob("*.parquet")} == kept
+    assert len(kept) < len(before)
+    assert list(copy.root.rglob("year=2023")) == []
+    assert left_over(smaller) == []
+
+
+def test_a_table_that_the_settings_do_not_know_is_left_over(copy: Warehouse) -> None:
+    source = next((copy.root / "core_eg__patches").rglob("part.parquet"))
+    stray = copy.root / "core_older__patches" / source.relative_to(copy.root / "core_eg__patches")
+    stray.parent.mkdir(parents=True)
+    shutil.copy(source, stray)
+    (copy.root / "my_notes").mkdir()  # not ours
+    (copy.root / "my_notes" / "part.parquet").write_bytes(b"mine")
+    (found,) = left_over(copy)
+    assert (found.table, found.files) == ("core_older__patches", (stray,))
+    drop([found], copy.root)
+    assert not (copy.root / "core_older__patches").exists()
+    assert (copy.root / "my_notes" / "part.parquet").read_bytes() == b"mine"
+
+
+def test_evidence_without_an_evaluation_is_left_over_with_all_its_cells(copy: Warehouse) -> None:
+    found = left_over(Warehouse(copy.settings.model_copy(update={"evaluate": None})))
+    assert {one.table for one in found} >= {"out_probe__folds", "out_probe__metrics", "out_probe__contrasts"}
+    (metrics,) = [one for one in found if one.table == "out_probe__metrics"]
+    assert metrics.key == PartitionKey(2024)
+    assert len(metrics.files) == len(list((copy.root / "out_probe__metrics").rglob("cell-*.parquet"))) > 1
+    assert Counter(one.key == ALL for one in found) == {False: len(found)}
+
+
+def test_a_drop_that_was_stopped_goes_on(copy: Warehouse) -> None:
+    smaller = without_2023(copy)
+    found = left_over(smaller)
+    found[0].files[0].unlink()  # half of the work was done
+    drop(found, copy.root)
+    assert left_over(smaller) == []
