@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 
 from tests.warehouse.fake_evidence import make_settings
 from tests.warehouse.fake_tables import PROVENANCE
@@ -183,6 +185,20 @@ def test_a_wider_area_adds_shards_and_redoes_those_that_its_old_border_cut(setti
     cut = {shard.key for shard in cut_mgrs(area_of_boxes([AREA])) if shard.bbox[2] > AREA[2] - 0.01}
     assert redone == cut
     assert not redone & added
+
+
+def test_plans_follow_the_ground_of_a_file_and_not_its_name(settings: Settings, tmp_path: Path) -> None:
+    def fingerprints(name: str, bbox: Bbox) -> set[str]:
+        path = tmp_path / name
+        geopandas.GeoSeries([shapely.box(*bbox)], crs=4326).to_file(path)
+        area = settings.area.model_copy(update={"bbox": None, "geometry": path})
+        lineage = Lineage(Warehouse(settings.model_copy(update={"area": area})))
+        return {lineage.expected(table, ALL).settings for table in ("raw_eg__index", "core_grid__shards")}
+
+    observe(Warehouse(settings), patch_rows(YEARS[0]), pixel_rows(YEARS[0]))
+    here = fingerprints("here.geojson", (101.5, 12.2, 102.5, 12.9))
+    assert fingerprints("copy.geojson", (101.5, 12.2, 102.5, 12.9)) == here
+    assert not fingerprints("here.geojson", (101.5, 12.2, 102.6, 12.9)) & here  # the same file, other ground
 
 
 def test_regions_are_redone_where_an_earlier_one_takes_ground_from_them(settings: Settings) -> None:

@@ -38,12 +38,14 @@ _ROUNDING_DEG = 1e-9
 def listing(warehouse: Warehouse, name: str, _key: PartitionKey) -> Any:
     """Give what an index is asked: which files, years and area. Where the root lies does not matter."""
     source = warehouse.source(name)
-    return [source.files, source.year, sorted(warehouse.settings.years), warehouse.settings.area.model_dump()]
+    return [source.files, source.year, sorted(warehouse.settings.years), area_of_interest(warehouse, name, _key)]
 
 
 def area_of_interest(warehouse: Warehouse, _name: str, _key: PartitionKey) -> Any:
-    """Give the area of interest and how it is cut."""
-    return warehouse.settings.area.model_dump()
+    """Give the area of interest and how it is cut: its ground, whatever file or name it comes from."""
+    settings, area = warehouse.settings.area, warehouse.area
+    ground = None if area is None else shapely.to_wkb(shapely.normalize(area.geometry)).hex()
+    return [settings.shard_rule, list(settings.regions.items()), ground]
 
 
 def ground(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
