@@ -24,6 +24,7 @@ def adapter_specs() -> list[TableSpec]:
             None,
             "Scores of adapters per start, label budget, seed, region trained in and region tested in.",
             is_cells=True,
+            sealed_by="out_probe__adapter_confusions",
         ),
         TableSpec(
             "out_probe__adapter_confusions",

@@ -233,12 +233,20 @@ def _table_view(root: Path, spec: TableSpec) -> Fragment:
     if not spec.partition_by:
         template = read_sql("templates", "unpartitioned_table")
         return compose(template, view=view, columns=_stored_columns(spec), files=files)
+    parts: dict[str, Text | Fragment] = {
+        "columns": _stored_columns(spec),
+        "files": files,
+        "hive_types": _HIVE_TYPES[spec.partition_by],
+    }
+    if spec.sealed_by is None:
+        return compose(read_sql("templates", "stored_table"), view=view, **parts)
     return compose(
-        read_sql("templates", "stored_table"),
+        read_sql("templates", "sealed_cells"),
         view=view,
-        columns=_stored_columns(spec),
-        files=files,
-        hive_types=_HIVE_TYPES[spec.partition_by],
+        folder=Text(f"/{spec.name}/"),
+        seal_folder=Text(f"/{spec.sealed_by}/"),
+        seals=_absolute_glob(root, pattern.replace(spec.name, spec.sealed_by, 1)),
+        **parts,
     )
 
 

@@ -66,6 +66,7 @@ def evidence_specs() -> list[TableSpec]:
             None,
             "Confusion counts per spatial block, so that every metric and interval can be recomputed.",
             is_cells=True,
+            sealed_by="out_probe__metrics",
         ),
         TableSpec(
             "out_probe__sums",
@@ -75,6 +76,7 @@ def evidence_specs() -> list[TableSpec]:
             None,
             "Sums of errors and of retrieval precision per spatial block: confusions' counterpart for numbers.",
             is_cells=True,
+            sealed_by="out_probe__metrics",
         ),
         TableSpec(
             "out_probe__predictions",
@@ -84,6 +86,7 @@ def evidence_specs() -> list[TableSpec]:
             None,
             "Held-out predictions at the places of the kept windows, and their colour in each arm, for maps.",
             is_cells=True,
+            sealed_by="out_probe__metrics",
         ),
         TableSpec(
             "out_probe__contrasts",

@@ -35,6 +35,7 @@ class TableSpec:
         is_cells: True where a partition is a set of evidence cells.
         release: model and grid of the product whose vectors or places it holds (`Product.release`); stored partitions
             must carry the same. Empty where it holds those of no one product.
+        sealed_by: table whose file of a cell is written last: rows of cells without it are not shown.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TableSpec:
     description: str
     is_cells: bool = field(default=False)
     release: str = field(default="")
+    sealed_by: str | None = None
 
 
 def vector_type(dims: int, *, is_quantised: bool = False) -> pa.DataType:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from warehouse.adapter_schemas import adapter_specs
 from warehouse.products import Product, load_registry
 from warehouse.schemas import build_specs
 from warehouse.sections import CompareSettings
@@ -72,7 +73,18 @@ def write_rows(
         record = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geo}}
         metadata[b"geo"] = json.dumps(record).encode()
     pq.write_table(rows.replace_schema_metadata(metadata), path)
+    if spec.sealed_by is not None:
+        _seal(path, spec.name, spec.sealed_by)
     return path
+
+
+def _seal(path: Path, table: str, sealed_by: str) -> None:
+    """Write an empty file of the table that seals a cell, where it has none: else no view shows the cell."""
+    spec = {**demo_specs(), **{one.name: one for one in adapter_specs()}}[sealed_by]
+    seal = Path(str(path).replace(f"/{table}/", f"/{sealed_by}/"))
+    if not seal.exists():
+        seal.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(stored_schema(spec).empty_table(), seal)
 
 
 def fill_table(root: Path, spec: TableSpec, n: int, rng: np.random.Generator, **columns: Sequence[Any]) -> pa.Table:

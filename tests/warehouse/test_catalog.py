@@ -291,3 +291,16 @@ def test_every_sql_file_has_a_header_and_one_statement(group):
         assert {"purpose", "grain", "inputs"} <= set(file.header), name
         assert len(duckdb.extract_statements(file.text)) == 1, name
         assert ";" not in file.text.split("\n", 1)[1].replace("; ", ""), name
+
+
+def test_rows_of_a_cell_are_shown_when_its_seal_is_there(tmp_path, rng):
+    specs = demo_specs()
+    confusions, metrics = specs["out_probe__confusions"], specs["out_probe__metrics"]
+    for cell in ("ab", "cd"):
+        write_rows(tmp_path, confusions, random_rows(confusions, 3, rng), cell=cell, year=YEAR)
+        write_rows(tmp_path, metrics, random_rows(metrics, 1, rng), cell=cell, year=YEAR)
+    write_rows(tmp_path, metrics, random_rows(metrics, 1, rng), cell="ab", year=2023)  # of another year
+    count = "select count(*) as n from out_probe__confusions"
+    assert run_sql(tmp_path, specs, PAIR, count).to_pylist() == [{"n": 6}]
+    (tmp_path / f"out_probe__metrics/year={YEAR}/cell-ab.parquet").unlink()  # as while a cell is replaced
+    assert run_sql(tmp_path, specs, PAIR, count).to_pylist() == [{"n": 3}]

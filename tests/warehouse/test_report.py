@@ -7,6 +7,7 @@ import dataclasses
 import html
 import io
 import math
+import os
 import re
 from html.parser import HTMLParser
 
@@ -214,7 +215,7 @@ def test_under_twenty_blocks_nothing_is_decided(tmp_path, rng):
 def test_a_killed_write_keeps_the_old_page(tmp_path, rng, monkeypatch):
     write_evidence(tmp_path, rng, n_blocks=4)
     old = write_page(tmp_path)
-    monkeypatch.setattr("warehouse.report.os.replace", _refuse)
+    monkeypatch.setattr(os, "replace", _refuse)
     with pytest.raises(OSError, match="disk"):
         write_page(tmp_path)
     assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == old
