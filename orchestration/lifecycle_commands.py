@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -48,7 +50,7 @@ def status(
     Looks at stored files only: `isthmus releases` looks at the sources.
     """
     warehouse = open_warehouse(config)
-    found = _survey(warehouse)
+    found = _add_failures(_survey(warehouse), warehouse, config)
     if partitions:
         print_rows([_describe(one) for one in found if one.state.value != "current"], as_json)
     else:
@@ -128,6 +130,29 @@ def _survey(warehouse: Any) -> list[Any]:
     except PartitionMissingError:
         err.print("no plan is stored yet: what is missing or stale cannot be told before a run has made one")
         return []
+
+
+def _add_failures(found: list[Any], warehouse: Any, config: Path) -> list[Any]:
+    """Mark what is not there because its last run failed, with what that said."""
+    waiting = [one for one in found if one.state.value in ("stale", "missing")]
+    if not waiting or not warehouse.settings.dagster.instance.is_dir():
+        return found
+    from orchestration.definitions import build_defs  # brings Dagster: only where something is wrong
+    from orchestration.partition_failures import find_failures
+    from orchestration.pipeline import open_instance
+    from warehouse.partition_states import PartitionState
+
+    wanted: dict[str, list[Any]] = {}
+    for one in waiting:
+        wanted.setdefault(one.table, []).append(one.key)
+    with open_instance(warehouse, config) as instance:
+        failures = find_failures(instance, build_defs(config), wanted)
+    return [
+        replace(one, state=PartitionState.FAILED, reasons=(*one.reasons, failures[one.table, one.key]))
+        if (one.table, one.key) in failures
+        else one
+        for one in found
+    ]
 
 
 def _describe(one: Any) -> dict[str, Any]:
