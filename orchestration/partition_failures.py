@@ -32,7 +32,8 @@ def find_failures(
     Returns:
         Messages by (table, key).
     """
-    partitions_of = {key: asset.partitions_def for asset in defs.assets or [] for key in _keys_of(asset)}
+    assets = [asset for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition)]
+    partitions_of = {key: asset.partitions_def for asset in assets for key in asset.keys}
     found = {}
     for table, keys in wanted.items():
         definition = partitions_of.get(dg.AssetKey(table))
@@ -44,10 +45,6 @@ def find_failures(
             if state is AssetPartitionStatus.FAILED:
                 found[table, names[name]] = _last_message(instance, table, name)
     return found
-
-
-def _keys_of(asset: object) -> Collection[dg.AssetKey]:
-    return asset.keys if isinstance(asset, dg.AssetsDefinition) else ()
 
 
 def _last_message(instance: dg.DagsterInstance, table: str, partition: str) -> str:
