@@ -162,12 +162,15 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Open Dagster on the history of a settings file: assets, partitions, checks, runs."""
-    from orchestration.pipeline import close_orphaned_runs, open_instance
+    from orchestration.killed_runs import close_killed_runs
+    from orchestration.pipeline import open_instance
     from warehouse.settings import load_settings
     from warehouse.store import Warehouse
 
+    # a look at a source far away may take longer than the minute that Dagster gives a sensor
+    os.environ.setdefault("DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS", "600")
     with open_instance(Warehouse(load_settings(config)), config) as instance:
-        close_orphaned_runs(instance)
+        close_killed_runs(instance)
     err.print(f"Dagster: http://{host}:{port}  (Ctrl-C ends it)")
     dagster = Path(sys.executable).with_name("dagster")
     command = [str(dagster), "dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]

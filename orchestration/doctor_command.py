@@ -93,14 +93,14 @@ def _examine_history(warehouse: Warehouse) -> Finding:
     """Look for runs that never ended, because their command line was killed."""
     import dagster as dg
 
-    from orchestration.pipeline import list_orphaned_runs
+    from orchestration.killed_runs import list_killed_runs
     from warehouse.health import Finding
 
     home = warehouse.settings.dagster.instance
     if not (home / "dagster.yaml").is_file():
         return Finding("history", "ok", f"none yet at {home}")
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        dead = list_orphaned_runs(instance)
+        dead = list_killed_runs(instance)
     if not dead:
         return Finding("history", "ok", f"no run was left unfinished ({home})")
     named = ", ".join(f"{run.job_name} {run.run_id[:8]}" for run in dead[:3])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from functools import partial
 from pathlib import Path
 
 import dagster as dg
-import psutil
 
 from orchestration.definitions import CONFIG_VARIABLE, build_defs
 from orchestration.engines import build_engine
+from orchestration.killed_runs import close_killed_runs, close_own_runs, tag_process
 from orchestration.partitions import PartitionKeys, forget_partitions, format_key, seed_partitions
-from orchestration.pipeline_job import HOST_TAG, PID_TAG, tag_process
 from orchestration.progress_log import PROGRESS_LOGGER
 from orchestration.run_problems import list_failed_checks, list_problems
 from orchestration.threads import call_in_thread, run_at_once
@@ -126,7 +124,7 @@ class Pipeline:
         self._force = force
         self._waiting = waiting
         self._instance = open_instance(self.warehouse, config)
-        close_orphaned_runs(self._instance)
+        close_killed_runs(self._instance)
         self._defs = build_defs(config)
         jobs = [job.name for job in self._defs.jobs or []]
         self._jobs = {name: self._defs.resolve_job_def(name) for name in jobs}
@@ -268,7 +266,7 @@ class Pipeline:
         try:
             yield from run_at_once(works, self._count_at_once() if works else 1)
         except KeyboardInterrupt:
-            _close_runs(self._instance, lambda pid: pid == os.getpid())
+            close_own_runs(self._instance)
             raise
 
     def _count_at_once(self) -> int:
@@ -343,7 +341,7 @@ class Pipeline:
         try:
             result = call_in_thread(partial(self._execute, job, step.key))
         except KeyboardInterrupt:
-            _close_runs(self._instance, lambda pid: pid == os.getpid())
+            close_own_runs(self._instance)
             raise
         return StepOutcome(step, time.perf_counter() - watch, list_problems(result), list_failed_checks(result, "WARN"))
 
@@ -357,37 +355,6 @@ class Pipeline:
                 # events are in the instance's history; the console shows only what a user must act on
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}, PROGRESS_LOGGER: {}}},
             )
-
-
-def list_orphaned_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """List the runs of command lines of this machine that were killed."""
-    return _list_runs(instance, lambda pid: not psutil.pid_exists(pid))
-
-
-def close_orphaned_runs(instance: dg.DagsterInstance) -> None:
-    """Cancel the runs of command lines that were killed: Dagster would queue every click behind them."""
-    _close_runs(instance, lambda pid: not psutil.pid_exists(pid))
-
-
-def _close_runs(instance: dg.DagsterInstance, is_over: Callable[[int], bool]) -> None:
-    """Cancel unfinished runs of command lines that are over; else they would look as if they went on for ever."""
-    for run in _list_runs(instance, is_over):
-        instance.report_run_canceled(run, message="The command line that ran this was interrupted.")
-
-
-def _list_runs(instance: dg.DagsterInstance, is_over: Callable[[int], bool]) -> list[dg.DagsterRun]:
-    """List unfinished runs of command lines that are over.
-
-    Those of other machines are left alone: nobody here can tell whether their processes live.
-    """
-    here = socket.gethostname()
-    open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
-    found = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
-        pid = run.tags.get(PID_TAG, "")
-        if run.tags.get(HOST_TAG, here) == here and pid.isdigit() and is_over(int(pid)):
-            found.append(run)
-    return found
 
 
 def _needs(step: Step, bad: Step) -> bool:

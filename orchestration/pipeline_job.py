@@ -7,7 +7,6 @@ declared, and a person who repeats the run by hand repeats exactly this.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections import deque
@@ -16,15 +15,12 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import Field
 
+from orchestration.killed_runs import tag_process
 from orchestration.resources import WarehouseResource
 from orchestration.run_problems import FailedStep, list_failed_steps
 from warehouse.release_watch import take_year
 
 PIPELINE_JOB = "pipeline"
-#: Tag with the process that runs a job, to tell a run that goes on from one whose process was killed.
-PID_TAG = "isthmus/pid"
-#: Tag with its machine: a history in PostgreSQL is shared by several, and each has processes of that number.
-HOST_TAG = "isthmus/host"
 #: Key of the failed steps in the metadata of a failure.
 FAILED_STEPS = "failed_steps"
 _OP = "run_pipeline"
@@ -72,15 +68,14 @@ def run_pipeline(context: dg.OpExecutionContext, config: PipelineConfig, isthmus
         raise _explain(process, said, list_failed_steps(context.instance, tag_process(process.pid), since))
 
 
-def tag_process(pid: int) -> dict[str, str]:
-    """Give the tags of the runs of a process of this machine."""
-    return {PID_TAG: str(pid), HOST_TAG: socket.gethostname()}
-
-
 def build_pipeline_job() -> dg.JobDefinition:
     """Declare the job."""
 
-    @dg.job(name=PIPELINE_JOB, description="Run the whole pipeline, in order; what is current is not done again.")
+    @dg.job(
+        name=PIPELINE_JOB,
+        description="Run the whole pipeline, in order; what is current is not done again.",
+        executor_def=dg.in_process_executor,  # its one step is a process already, and the run is the process of its tag
+    )
     def pipeline() -> None:
         run_pipeline()
 

@@ -22,6 +22,7 @@ from orchestration.console import (
     out,
     print_rows,
     show_steps,
+    tell_waiting,
 )
 
 
@@ -107,7 +108,7 @@ def _run(config: Path, warehouse: Any) -> bool:
     from orchestration.alerts import Alert, split_fix
     from orchestration.pipeline import Pipeline
 
-    _done, failures = show_steps(Pipeline(config).run)
+    _done, failures = show_steps(Pipeline(config, waiting=tell_waiting(True)).run)
     broken = [outcome for outcome in failures if outcome.problems]
     if broken:
         first = broken[0]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from orchestration.alerts import Alert, AlertError, send_alert
+from orchestration.killed_runs import RUN_KEY_TAG, close_killed_runs, find_last_killed
 from orchestration.partitions import YEARS
 from orchestration.pipeline_job import TakenYear, config_taking
 from orchestration.resources import WarehouseResource
@@ -22,6 +23,8 @@ from warehouse.store import Warehouse
 
 #: Tags of a requested run: why it runs, which years and shards are new.
 WHY_TAG, YEARS_TAG, SHARDS_TAG = "isthmus/why", "isthmus/years", "isthmus/shards"
+#: A run that was killed is asked for so often again, each time with this at the end of its key.
+_TRIES, _AGAIN = 3, "+"
 _TAKING = ("new_year", "new_product")
 
 
@@ -42,6 +45,9 @@ def build_release_sensor(product: Product, job: dg.JobDefinition, every_s: int) 
         description=f"Looks at what is published of {product.title}, and asks for a run of what is new.",
     )
     def watch(context: dg.SensorEvaluationContext, isthmus: WarehouseResource) -> dg.SensorResult:
+        again = ask_again(context.instance, f"watch_{product.name}", context.cursor)
+        if again is not None:
+            return again
         warehouse, now = isthmus.open(), time.time()
         state = ReleaseState.from_json(context.cursor) if context.cursor else ReleaseState()
         if not state.is_due(now):
@@ -51,6 +57,27 @@ def build_release_sensor(product: Product, job: dg.JobDefinition, every_s: int) 
         return describe_decision(product, decision, alerts)
 
     return watch
+
+
+def ask_again(instance: dg.DagsterInstance, sensor: str, cursor: str | None) -> dg.SensorResult | None:
+    """Ask again for the last run of a sensor, if its process was killed: by a crash, a reboot, a lack of memory.
+
+    Args:
+        instance: whose history is looked at; runs that were killed are closed, or they would hold up all others.
+        sensor: its name.
+        cursor: kept as it is.
+
+    Returns:
+        The same run under another key; None where the last run was not killed, or was so often that a person must look.
+    """
+    close_killed_runs(instance)
+    killed = find_last_killed(instance, sensor)
+    key = killed.tags.get(RUN_KEY_TAG, "") if killed is not None else ""
+    if killed is None or key.count(_AGAIN) >= _TRIES:
+        return None
+    tags = {name: killed.tags[name] for name in (WHY_TAG, YEARS_TAG, SHARDS_TAG) if name in killed.tags}
+    request = dg.RunRequest(run_key=f"{key}{_AGAIN}", run_config=killed.run_config, tags=tags)
+    return dg.SensorResult(run_requests=[request], cursor=cursor)
 
 
 def describe_decision(product: Product, decision: Decision, remarks: list[str]) -> dg.SensorResult:

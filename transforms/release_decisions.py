@@ -35,6 +35,7 @@ COMPLETE_SHARE = 0.95
 #: A source that failed so many looks in a row is worth an alert.
 ALARMING_FAILURES = 3
 LONGEST_WAIT_S = 86_400.0
+_NOT_RUN = "Nothing is run for that; a run for another reason would do without them."
 #: So many names are spelled out in a message.
 _NAMED = 8
 
@@ -232,7 +233,7 @@ def _find_gaps(year: YearLook, known: YearState, reference: _Reference | None, r
     there = frozenset(versions_of(year.files))
     gone = tuple(sorted(set(known.asked) - there))
     if gone:
-        text = f"{year.year}: {_files(len(gone))} gone from the source ({_name(gone)}). What is stored stays."
+        text = f"{year.year}: {_files(len(gone))} gone from the source ({_name(gone)}). {_NOT_RUN}"
         return _find("withdrawn", year, text, missing=gone)
     expected = frozenset(file.ground for file in year.files) | (reference.grounds if reference else frozenset())
     missing = tuple(sorted(expected - there))
@@ -303,7 +304,7 @@ def _find_lost_years(state: ReleaseState, years: Sequence[YearLook], rules: Watc
     return [
         Finding(
             "withdrawn", rules.product, one.year,
-            f"{one.year} is gone from the source. What is stored stays.", missing=tuple(sorted(one.asked)),
+            f"{one.year} is gone from the source. {_NOT_RUN}", missing=tuple(sorted(one.asked)),
         )
         for one in lost
     ]  # fmt: skip

@@ -6,7 +6,7 @@ it. Does not: deciding, remembering, running.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,13 +29,14 @@ from warehouse.store import Warehouse
 Row = dict[str, Any]
 
 
-def look_at_source(warehouse: Warehouse, product: Product, state: ReleaseState, now: float) -> Look:
+def look_at_source(warehouse: Warehouse, product: Product, state: ReleaseState, rules: WatchRules, now: float) -> Look:
     """Look at what is published for the area of interest.
 
     Args:
         warehouse: its settings name source and area; its shards, if stored, say what a file touches.
         product: whose source it is.
         state: of the look before: a file is opened only where something changed since a run was asked for.
+        rules: of the product.
         now: seconds since 1970; no later year can have been published.
 
     Returns:
@@ -45,14 +46,13 @@ def look_at_source(warehouse: Warehouse, product: Product, state: ReleaseState, 
         IsthmusError: the source cannot be read; see `read_index`.
     """
     source = warehouse.source(product.name)
-    index = read_index(product, source, _list_years(warehouse.years_of(product), now), warehouse.area)
+    index = read_index(product, source, _list_years(rules.years, now), warehouse.area)
     files = _group_by_year(warehouse, product, index)
     has_index = product.layout == "aef_cog"
     counts = _count_in_zones(product, warehouse, index) if has_index else {}
-    known = rules_for(warehouse, product).stored
     years = []
     for year, of_year in sorted(files.items()):
-        before = state.of(year).asked or known.get(year, {})
+        before = state.of(year).asked or rules.stored.get(year, {})
         traits = _read_changed(warehouse, product, of_year, before)
         identity = identify_product(warehouse.settings.registry(), product, year, traits)
         years.append(YearLook(year, tuple(of_year), counts.get(year), identity.product, identity.advice))
@@ -82,7 +82,7 @@ def name_ground(product: Product, row: Row) -> str:
     return str(row["path"])
 
 
-def _list_years(taken: Sequence[int], now: float) -> range:
+def _list_years(taken: Collection[int], now: float) -> range:
     """Give the years to ask for: some servers list nothing, so every year costs a question for every file."""
     this_year = datetime.fromtimestamp(now, UTC).year
     return range(min(taken) - 1, max(*taken, this_year) + 1)

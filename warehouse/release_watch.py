@@ -38,7 +38,7 @@ def look_once(warehouse: Warehouse, product: Product, state: ReleaseState, now: 
     """
     rules = rules_for(warehouse, product)
     try:
-        look = look_at_source(warehouse, product, state, now)
+        look = look_at_source(warehouse, product, state, rules, now)
     except (IsthmusError, OSError) as error:
         return note_failure(state, str(error), now, rules)
     return decide(state, look, rules)

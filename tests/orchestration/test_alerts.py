@@ -135,20 +135,20 @@ def test_a_command_gets_the_alert_on_standard_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "timeout_s", "words"),
     [
-        ((sys.executable, "-c", "import sys; sys.exit('mail server is full')"), "exit code 1 mail server is full"),
-        (("/nowhere/notify",), "No such file"),
-        ((sys.executable, "-c", "import time; time.sleep(60)"), "timed out"),
+        ((sys.executable, "-c", "import sys; sys.exit('mail server is full')"), 60, "exit code 1 mail server is full"),
+        (("/nowhere/notify",), 60, "No such file"),
+        ((sys.executable, "-c", "import time; time.sleep(60)"), 0.2, "timed out"),
     ],
     ids=["fails", "absent", "hangs"],
 )
 def test_a_command_that_fails_is_an_error_and_the_webhook_is_tried_all_the_same(
-    hooks: Any, command: tuple[str, ...], words: str
+    hooks: Any, command: tuple[str, ...], timeout_s: float, words: str
 ) -> None:
     hook = hooks(200)
     with pytest.raises(AlertError, match=words):
-        send(AlertSettings(webhook=hook.address, command=command, timeout_s=1))
+        send(AlertSettings(webhook=hook.address, command=command, timeout_s=timeout_s))
     assert len(hook.got) == 1
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from orchestration.checks import RULES
-from orchestration.pipeline_job import PID_TAG
+from orchestration.killed_runs import PID_TAG
 from tests.conftest import TinyRun
 from tests.orchestration.conftest import Call
 from tests.tiny import tiny_settings, write_settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,28 @@ def test_watch_runs_what_is_new_after_the_second_look_and_nothing_twice(
     assert {key.year for key in warehouse.partitions("core_aef__pixels")} == {2024, 2025}
     _, out, _ = call("watch", "-c", config)
     assert {line.split()[2] for line in out.splitlines()} == {"unchanged"}
+
+
+def test_a_file_that_is_issued_again_runs_its_shards_only(
+    call: Call, config: Path, producers: Producers, quick_run: Path
+) -> None:
+    warehouse = config.parent / "warehouse"
+    shutil.copytree(quick_run.parent / "warehouse", warehouse)
+    assert call("run", "-c", config)[0] == 0  # takes the settings in: what is current stays
+    before = {path: path.stat().st_mtime_ns for path in warehouse.rglob("part.parquet")}
+    raster = next((producers.root / "aef/v1/annual/2024/48N").glob("*.tiff"))
+    content = raster.read_bytes()
+    raster.unlink()
+    raster.write_bytes(content)
+    for _ in range(2):
+        code, out, err = call("watch", "--json", "-c", config)
+        assert code == 0, err
+    assert [(row["year"], row["shards"]) for row in json.loads(out) if row["asks"]] == [(2024, ["48PSV"])]
+    written = {path for path, moment in before.items() if path.stat().st_mtime_ns != moment}
+    tables = {path.relative_to(warehouse).parts[0] for path in written if "48PSV" in str(path)}
+    assert {"core_aef__pixels", "out_patch__aef_pooled"} <= tables
+    assert not any(path.match("core_*__p*/year=2024/shard=47PRQ/*") for path in written)
+    assert "core_eg__patches" not in tables
 
 
 def test_a_registered_successor_is_ingested_beside_the_old_product(

@@ -1,4 +1,4 @@
-"""Once through a running daemon: a year is published, found, run; a file is issued again broken, and somebody hears."""
+"""Once through a running daemon: a year is published, found, run, killed, run again; a broken file is heard of."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from orchestration.definitions import CONFIG_VARIABLE
+from orchestration.killed_runs import KILLED_TAG, PID_TAG, RUN_KEY_TAG
 from orchestration.pipeline import open_instance
 from orchestration.pipeline_job import PIPELINE_JOB
 from orchestration.sensors import YEARS_TAG
@@ -68,7 +69,9 @@ def count_ticks(instance: dg.DagsterInstance, sensor: str) -> int:
     return len(instance.get_ticks(state.instigator_origin_id, state.selector_id))
 
 
-def test_a_new_year_and_a_broken_file_through_a_daemon(quick_run: Path, tiny_world: Path, tmp_path: Path) -> None:
+def test_a_new_year_a_kill_and_a_broken_file_through_a_daemon(
+    quick_run: Path, tiny_world: Path, tmp_path: Path
+) -> None:
     producers = Producers(tiny_world, tmp_path / "world")
     heard, log = tmp_path / "alerts.json", tmp_path / "daemon.log"
     settings = quick_settings(producers.root) | {
@@ -84,16 +87,19 @@ def test_a_new_year_and_a_broken_file_through_a_daemon(quick_run: Path, tiny_wor
         def runs(*states: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
             return list(instance.get_runs(dg.RunsFilter(job_name=PIPELINE_JOB, statuses=list(states))))
 
+        wait_for(lambda: any(PID_TAG in run.tags for run in runs(dg.DagsterRunStatus.STARTED)), "run", daemon, log)
+        os.kill(int(runs()[0].tags[PID_TAG]), signal.SIGKILL)
         wait_for(lambda: runs(dg.DagsterRunStatus.SUCCESS), "finished run", daemon, log)
-        (run,) = runs()
-        assert run.tags[YEARS_TAG] == "2025"
+        run, killed = runs()
+        assert (run.tags[YEARS_TAG], run.tags[RUN_KEY_TAG]) == ("2025", f"{killed.tags[RUN_KEY_TAG]}+")
+        assert killed.tags[KILLED_TAG] == "true"
         assert "2025" in instance.get_dynamic_partitions("year")
         warehouse = Warehouse(load_settings(config))
         assert {key.year for key in warehouse.partitions("core_aef__pixels")} == {2024, 2025}
         assert {key.year for key in warehouse.partitions("core_eg__patches")} == {2024}
         ticks = count_ticks(instance, "watch_aef")
         wait_for(lambda: count_ticks(instance, "watch_aef") > ticks + 1, "two more ticks", daemon, log)
-        assert len(runs()) == 1
+        assert len(runs()) == 2
 
         bad = producers.eg_file("48PSV", 2024)
         bad.unlink()

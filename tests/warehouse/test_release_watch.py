@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from tests.release_worlds import AEF, EG, TILES, Producers, cut_vectors, name_mo
 from tests.tiny import quick_settings, write_settings
 from transforms.errors import ShapeError
 from transforms.release_decisions import Decision
-from transforms.releases import ReleaseState
+from transforms.releases import Look, ReleaseState
 from warehouse.errors import StoredRecordError
-from warehouse.release_looks import look_at_source
+from warehouse.products import load_registry
+from warehouse.release_looks import look_at_source, name_ground, rules_for
 from warehouse.release_watch import STATE_FILE, look_once, read_states, write_states
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
@@ -20,6 +22,13 @@ from warehouse.store import Warehouse
 pytestmark = pytest.mark.usefixtures("clean_env")
 #: Some day in 2027.
 NOW = 1_800_000_000.0
+
+
+def look_first(config: Path, name: str) -> Look:
+    """Look at the source of a product for the first time."""
+    warehouse = Warehouse(load_settings(config))
+    product = warehouse.products[name]
+    return look_at_source(warehouse, product, ReleaseState(), rules_for(warehouse, product), NOW)
 
 
 class Watch:
@@ -66,8 +75,7 @@ def eg(config: Path) -> Watch:
 
 
 def test_a_look_lists_every_year_with_ground_that_years_share(config: Path) -> None:
-    warehouse = Warehouse(load_settings(config))
-    look = look_at_source(warehouse, warehouse.products["aef"], ReleaseState(), NOW)
+    look = look_first(config, "aef")
     assert [year.year for year in look.years] == [2023, 2024]
     grounds = [sorted(file.ground for file in year.files) for year in look.years]
     assert grounds[0] == grounds[1]
@@ -77,16 +85,23 @@ def test_a_look_lists_every_year_with_ground_that_years_share(config: Path) -> N
     assert not set(paths[0]) & set(paths[1])
 
 
+def test_the_ground_of_a_file_has_one_name_in_every_year() -> None:
+    registry = load_registry()
+    where = {"utm_west_m": 163_840.0, "utm_south_m": 1_392_640.0}
+    for product, row, expected in (
+        ("aef", {"tile": "48N", "path": "annual/2024/48N/xk.tiff", **where}, "48N/163840E/1392640N"),
+        ("aef_mosaic", {"tile": "r0017c0768", "path": "embeddings/c/7/0/17/768"}, "r0017c0768"),
+        ("eg", {"tile": "48PSV", "path": "2024/48PSV_2024-01-01_2025-01-01.parquet"}, "48PSV"),
+        ("clay_v0", {"tile": "a", "path": "deep/a.parquet"}, "deep/a.parquet"),
+    ):
+        assert name_ground(registry[product], row) == expected
+
+
 def test_shards_of_a_file_are_those_that_read_it(quick_run: Path) -> None:
-    warehouse = Warehouse(load_settings(quick_run))
-    for name, expected in (("aef", {"47N": ("47PRQ",), "48N": ("48PSV",)}), ("eg", None)):
-        (year,) = [
-            y for y in look_at_source(warehouse, warehouse.products[name], ReleaseState(), NOW).years if y.year == 2024
-        ]
-        found = {file.ground.split("/")[0]: file.shards for file in year.files}
-        if expected is not None:
-            assert found == expected
-        assert {shard for shards in found.values() for shard in shards} == {"47PRQ", "48PSV"}
+    rasters = next(year for year in look_first(quick_run, "aef").years if year.year == 2024)
+    assert {file.ground.split("/")[0]: file.shards for file in rasters.files} == {"47N": ("47PRQ",), "48N": ("48PSV",)}
+    patches = next(year for year in look_first(quick_run, "eg").years if year.year == 2024)
+    assert {shard for file in patches.files for shard in file.shards} == {"47PRQ", "48PSV"}
 
 
 def test_what_a_run_indexed_is_unchanged_at_the_first_look(quick_run: Path) -> None:
@@ -183,9 +198,21 @@ def test_source_down_and_back(aef: Watch, eg: Watch, producers: Producers) -> No
 def test_years_that_cannot_have_been_published_are_not_asked_for(config: Path, producers: Producers) -> None:
     for year in (2026, 2028):
         producers.publish_aef(year)
-    warehouse = Warehouse(load_settings(config))
-    look = look_at_source(warehouse, warehouse.products["aef"], ReleaseState(), NOW)
+    look = look_first(config, "aef")
     assert [year.year for year in look.years] == [2023, 2024, 2026]
+
+
+@pytest.mark.parametrize("product", ["aef", "eg"])
+def test_a_server_that_does_not_answer_is_down(tiny_world: Path, tmp_path: Path, product: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/tree"
+    settings = quick_settings(tiny_world)
+    settings["sources"][product] = {"root": url, "allow_http": True, "tries": 1, "timeout_s": 1}
+    watch = Watch(write_settings(tmp_path / "quick.toml", settings), product)
+    (finding,) = watch.tick().findings
+    assert finding.kind == "down"
+    assert url in finding.message
 
 
 def test_a_damaged_index_is_a_finding(aef: Watch, producers: Producers) -> None:

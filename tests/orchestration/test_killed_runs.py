@@ -1,0 +1,102 @@
+"""Runs whose process was killed are closed, and asked for again where a sensor had asked."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from orchestration.killed_runs import HOST_TAG, KILLED_TAG, PID_TAG, close_killed_runs, find_last_killed, tag_process
+from orchestration.sensors import WHY_TAG, ask_again
+
+SENSOR = {"dagster/sensor_name": "watch_eg", "dagster/run_key": "eg:1:abc", WHY_TAG: "2024 is complete"}
+
+
+@dg.job
+def pipeline() -> None:
+    """Nothing."""
+
+
+@pytest.fixture
+def instance() -> dg.DagsterInstance:
+    return dg.DagsterInstance.ephemeral()
+
+
+@pytest.fixture(scope="module")
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def start(instance: dg.DagsterInstance, pid: int, host: str = "", **tags: str) -> str:
+    """Leave a run behind that looks as if a process were running it."""
+    run = instance.create_run_for_job(
+        pipeline,
+        status=dg.DagsterRunStatus.STARTED,
+        tags={PID_TAG: str(pid), HOST_TAG: host or socket.gethostname(), **SENSOR, **tags},
+        run_config={"ops": {}},
+    )
+    return run.run_id
+
+
+def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def test_a_run_is_tagged_with_its_process_and_machine() -> None:
+    assert tag_process(os.getpid()) == {PID_TAG: str(os.getpid()), HOST_TAG: socket.gethostname()}
+
+
+def test_only_runs_of_dead_processes_of_this_machine_are_closed(instance: dg.DagsterInstance, dead_pid: int) -> None:
+    dead, alive, elsewhere = start(instance, dead_pid), start(instance, os.getpid()), start(instance, dead_pid, "other")
+    close_killed_runs(instance)
+    assert status(instance, dead) == dg.DagsterRunStatus.CANCELED
+    assert {status(instance, run) for run in (alive, elsewhere)} == {dg.DagsterRunStatus.STARTED}
+    killed = instance.get_run_by_id(dead)
+    assert killed is not None
+    assert killed.tags[KILLED_TAG] == "true"
+
+
+def test_a_process_that_nobody_has_waited_for_is_dead_too(instance: dg.DagsterInstance) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.read()  # ends when the process does
+    run_id = start(instance, process.pid)
+    while status(instance, run_id) == dg.DagsterRunStatus.STARTED:
+        close_killed_runs(instance)
+    assert process.wait() == 0
+
+
+def test_a_killed_run_is_asked_for_again_with_what_it_had(instance: dg.DagsterInstance, dead_pid: int) -> None:
+    start(instance, dead_pid)
+    result = ask_again(instance, "watch_eg", "cursor")
+    assert result is not None
+    (request,) = result.run_requests or []
+    assert (request.run_key, request.run_config, request.tags[WHY_TAG]) == (
+        "eg:1:abc+",
+        {"ops": {}},
+        "2024 is complete",
+    )
+    assert result.cursor == "cursor"
+    assert ask_again(instance, "watch_aef", None) is None
+
+
+def test_a_run_that_is_killed_again_and_again_waits_for_a_person(instance: dg.DagsterInstance, dead_pid: int) -> None:
+    start(instance, dead_pid, **{"dagster/run_key": "eg:1:abc+++"})
+    assert ask_again(instance, "watch_eg", None) is None
+
+
+def test_runs_that_go_on_or_were_stopped_by_a_person_are_left_alone(instance: dg.DagsterInstance) -> None:
+    run_id = start(instance, os.getpid())
+    assert ask_again(instance, "watch_eg", None) is None
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    instance.report_run_canceled(run)
+    assert find_last_killed(instance, "watch_eg") is None
