@@ -42,7 +42,7 @@ def write_codebooks(warehouse: Warehouse, pixels: Product, key: PartitionKey) ->
     """Fit and write the codebooks of the stored operators that need one."""
     vectors = sample_pixel_vectors(warehouse, pixels, key.year, _SAMPLE, _SEED)
     size = warehouse.settings.pool.codebook_size
-    is_simulated = warehouse.is_simulated(warehouse.read(f"raw_{pixels.name}__index"))
+    is_simulated = warehouse.is_simulated(pixels, warehouse.read(f"raw_{pixels.name}__index"))
     codebooks = {name: fit_codebook(vectors, size, _SEED) for name in fitted_columns(warehouse.settings.pool)}
     inputs = [f"core_{pixels.name}__pixels"]
     provenance = warehouse.product_provenance(pixels, (), is_simulated=is_simulated, inputs=inputs)

@@ -38,7 +38,7 @@ def write_spine(warehouse: Warehouse, product: Product, key: PartitionKey) -> Wr
     owner = warehouse.owner_rule(str(key.shard))
     found = read_patch_places(warehouse, product, index, owner.shard)
     mine = found.take(owner.owns(found.lon, found.lat))
-    is_simulated = any(index["is_simulated"].to_pylist())
+    is_simulated = warehouse.is_simulated(product, index)
     provenance = warehouse.product_provenance(
         product, (), is_simulated=is_simulated, inputs=["core_grid__shards", f"raw_{product.name}__index"]
     )

@@ -28,7 +28,7 @@ def ingest_patches(warehouse: Warehouse, product: Product, key: PartitionKey) ->
     found = read_unique_patches(product, warehouse.source(product.name), index, owner.shard.reading_box())
     mine = found.patches.take(owner.owns(found.patches.lon, found.patches.lat))
     spine = read_spine(warehouse, key.shard)
-    is_simulated = warehouse.is_simulated(index)
+    is_simulated = warehouse.is_simulated(product, index)
     rows = patch_table(mine, spine, product.name, is_simulated=is_simulated)
     files, inputs = warehouse.source_files(index), ["core_grid__patches"]
     provenance = warehouse.product_provenance(

@@ -35,7 +35,7 @@ def ingest_pixels(warehouse: Warehouse, product: Product, key: PartitionKey) -> 
     plan = source.plan_blocks(
         key.require_year(), warehouse.shard_boxes(product, index, owner.shard), warehouse.settings.limits.block_px
     )
-    keep, is_simulated = warehouse.keep_rule(), warehouse.is_simulated(index)
+    keep, is_simulated = warehouse.keep_rule(), warehouse.is_simulated(product, index)
     provenance = _describe(warehouse, product, index, source.list_notes(plan))
     with warehouse.open(f"core_{product.name}__pixels", key, provenance) as writer:
         for window in source.read_blocks(plan):
@@ -58,7 +58,7 @@ def _ingest_points(
         owner,
         product.name,
         quantised=product.is_quantised,
-        is_simulated=warehouse.is_simulated(index),
+        is_simulated=warehouse.is_simulated(product, index),
     )
     return warehouse.write(f"core_{product.name}__pixels", key, rows, _describe(warehouse, product, index, ()))
 
@@ -67,7 +67,7 @@ def _describe(warehouse: Warehouse, product: Product, index: pa.Table, notes: Se
     return warehouse.product_provenance(
         product,
         warehouse.source_files(index),
-        is_simulated=warehouse.is_simulated(index),
+        is_simulated=warehouse.is_simulated(product, index),
         inputs=["core_grid__shards"],
         notes=notes,
     )

@@ -37,7 +37,7 @@ def pool_shard(warehouse: Warehouse, product: Product, targets: Product, key: Pa
     spine = read_spine(warehouse, key.shard)
     shard = warehouse.owner_rule(str(key.shard)).shard
     index = warehouse.index_rows(product, key.year, grow(shard.bbox, targets.halo_m))
-    is_simulated = warehouse.is_simulated(index)
+    is_simulated = warehouse.is_simulated(product, index)
     inputs = ["core_grid__patches"]
     pool = warehouse.settings.pool
     parameters = pool.parameters()

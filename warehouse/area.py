@@ -6,6 +6,8 @@ come from. Does not: the rules themselves (`transforms/shards.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,7 +32,7 @@ def cut_area(warehouse: Warehouse) -> list[Shard]:
 
     Raises:
         SourceMissingError: no file of any product touches the area.
-        ShapeError: a region or file name cannot be a shard key.
+        ShapeError: a region or file name cannot be a shard key, or a box that becomes a shard crosses the antimeridian.
     """
     rule, area = warehouse.settings.area, warehouse.area
     files = _list_files(warehouse)
@@ -45,7 +47,8 @@ def cut_area(warehouse: Warehouse) -> list[Shard]:
         assert area is not None  # the settings demand it for this rule
         return cut_squares(area)
     if rule.shard_rule == "file":
-        shards = cut_files([(check_shard_key(stem), bbox) for stem, bbox in files])
+        _refuse_crossing(files)
+        shards = cut_files([(check_shard_key(stem), _hull(boxes)) for stem, boxes in files.items()])
     else:
         regions = rule.regions or {warehouse.settings.name: _whole_region(warehouse, files)}
         shards = cut_regions({check_shard_key(name): bbox for name, bbox in regions.items()})
@@ -70,7 +73,7 @@ def cut_squares(area: Area) -> list[Shard]:
     return shards
 
 
-def _whole_region(warehouse: Warehouse, files: list[tuple[str, Bbox]]) -> Bbox:
+def _whole_region(warehouse: Warehouse, files: Mapping[str, Sequence[Bbox]]) -> Bbox:
     """Give the box of an area that is one region.
 
     Raises:
@@ -82,7 +85,27 @@ def _whole_region(warehouse: Warehouse, files: list[tuple[str, Bbox]]) -> Bbox:
             "area", "ground on both sides of the antimeridian in one region", "shards on one side each",
             "Use shard_rule = \"mgrs\", or name two boxes in area.regions.",
         )  # fmt: skip
-    return area.bbox if area is not None else _hull([bbox for _, bbox in files])
+    if area is not None:
+        return area.bbox
+    _refuse_crossing(files)
+    return _hull([bbox for boxes in files.values() for bbox in boxes])
+
+
+def _refuse_crossing(files: Mapping[str, Sequence[Bbox]]) -> None:
+    """Refuse to make shards of boxes across the antimeridian: a shard's box has its west side in the west.
+
+    Raises:
+        ShapeError: a file has such a box.
+    """
+    crossing = [stem for stem, boxes in files.items() if any(west > east for west, _, east, _ in boxes)]
+    if crossing:
+        named = ", ".join(crossing[:3]) + (", ..." if len(crossing) > 3 else "")
+        raise ShapeError(
+            "area", f"{len(crossing)} files across the antimeridian ({named})",
+            "files on one side of it, where the boxes of files are shards",
+            "Name the area (country, geometry, tiles or bbox) and use shard_rule = \"mgrs\", or name boxes on one side "
+            "each in area.regions.",
+        )  # fmt: skip
 
 
 def read_patch_places(warehouse: Warehouse, product: Product, index: pa.Table, shard: Shard) -> PatchPlaces:
@@ -93,10 +116,10 @@ def read_patch_places(warehouse: Warehouse, product: Product, index: pa.Table, s
     return place_lattice(cells, mgrs_squares(cells.lon, cells.lat), tile_covers(index))
 
 
-def _list_files(warehouse: Warehouse) -> list[tuple[str, Bbox]]:
-    """List (stem, bounds) of the files of the product that decides the cut: patches before pixels.
+def _list_files(warehouse: Warehouse) -> dict[str, list[Bbox]]:
+    """List the boxes of the files of the product that decides the cut, patches before pixels, by stem in its order.
 
-    Files of one stem in several years are one shard.
+    Files of one stem in several years are one shard; west > east is across the antimeridian.
 
     Raises:
         SourceMissingError: two files of one year have the same stem.
@@ -104,7 +127,7 @@ def _list_files(warehouse: Warehouse) -> list[tuple[str, Bbox]]:
     product = warehouse.patch_product or warehouse.pixel_product
     assert product is not None  # the settings demand one
     index = warehouse.read(f"raw_{product.name}__index")
-    boxes: dict[str, Bbox] = {}
+    boxes: dict[str, list[Bbox]] = {}
     paths: dict[tuple[int, str], str] = {}
     for row in index.filter(pc.is_valid(index["west_deg"])).to_pylist():
         year, stem = row["year"], row["tile"]
@@ -116,10 +139,10 @@ def _list_files(warehouse: Warehouse) -> list[tuple[str, Bbox]]:
                 f"Rename one of them, or narrow sources.{product.name}.files.",
             )
         box = (row["west_deg"], row["south_deg"], row["east_deg"], row["north_deg"])
-        boxes[stem] = _hull([box, boxes.get(stem, box)])
-    return sorted(boxes.items())
+        boxes.setdefault(stem, []).append(box)
+    return dict(sorted(boxes.items()))
 
 
-def _hull(boxes: list[Bbox]) -> Bbox:
+def _hull(boxes: Sequence[Bbox]) -> Bbox:
     west, south, east, north = zip(*boxes, strict=True)
     return min(west), min(south), max(east), max(north)

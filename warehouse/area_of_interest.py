@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import shapely
 
@@ -21,6 +22,8 @@ from warehouse.sources.files import stat_file
 from warehouse.sources.vector_files import read_vector_file, say_rows
 
 LONLAT_EPSG = 4326
+#: Longest part of an edge when it leaves its projection: within it a straight edge bends by centimetres.
+_EDGE_M = 1_000.0
 
 
 def read_area(settings: AreaSettings) -> Area | None:
@@ -83,7 +86,7 @@ def _country_area(country: str, file: Path, _version: str) -> Area:
 @_cached
 def _file_area(path: Path, _version: str) -> Area:
     frame = read_vector_file(path)
-    shapes = np.asarray(frame.geometry.to_crs(LONLAT_EPSG).array)
+    shapes = np.asarray(_in_degrees(frame.geometry).array)
     strangers = ~np.isin(shapely.get_type_id(shapes), (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
     if strangers.any():
         rows = np.flatnonzero(strangers)
@@ -93,3 +96,10 @@ def _file_area(path: Path, _version: str) -> Area:
             "An area is made of polygons: buffer points and lines first, or leave these rows out.",
         )  # fmt: skip
     return area_of_shapes(list(shapes), str(path))
+
+
+def _in_degrees(shapes: geopandas.GeoSeries) -> geopandas.GeoSeries:
+    """Give polygons in degrees; edges that are straight in a projection get points first, for only points move."""
+    if shapes.crs is not None and shapes.crs.is_projected:
+        shapes = shapes.segmentize(_EDGE_M / shapes.crs.axis_info[0].unit_conversion_factor)
+    return shapes.to_crs(LONLAT_EPSG)

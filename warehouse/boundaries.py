@@ -189,8 +189,9 @@ def _add_iso(rows: dict[str, int], frame: geopandas.GeoDataFrame) -> None:
     column = next((name for name in _NUMBER_COLUMNS if name in frame.columns), None)
     if column is None:
         return
-    # territories may carry the number of their state, so the largest of a number is the country
-    order = np.argsort(shapely.area(np.asarray(frame.geometry.array)), kind="stable")
+    # territories may carry the number of their state, so the largest of a number is the country; no ground is no area
+    areas = np.nan_to_num(shapely.area(np.asarray(frame.geometry.array)))
+    order = np.argsort(areas, kind="stable")
     numbers = frame[column].to_numpy()
     by_number = {str(numbers[row]).zfill(3): int(row) for row in order if numbers[row] is not None}
     for entry in _read_iso():

@@ -74,8 +74,7 @@ def read_patch_field(
             "core_grid__patches", str(warehouse.root), f"{int((slot < 0).sum())} patches of {table} have no place"
         )
     places = spine.take(slot)
-    is_simulated = any(rows["is_simulated"].to_pylist())
-    return PatchField(places, vectors(rows, "embedding"), is_simulated)
+    return PatchField(places, vectors(rows, "embedding"), warehouse.is_simulated(product, rows))
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def sample_patch_vectors(
     drawn, is_simulated = [np.empty((0, product.dims), np.float32)], False
     for key in keys:
         rows = warehouse.read(table, key, ["embedding", "is_simulated"])
-        is_simulated = is_simulated or any(rows["is_simulated"].to_pylist())
+        is_simulated = is_simulated or warehouse.is_simulated(product, rows)
         drawn.append(_draw(vectors(rows, "embedding"), count, len(keys), rng))
     return np.concatenate(drawn), is_simulated
 

@@ -160,7 +160,7 @@ def write_preview(
     """
     product = choose_pixel_product(warehouse, product_name, ["aef_cog"])
     index = list_year_files(warehouse, product, year, _wanted_area(warehouse))
-    is_simulated = warehouse.is_simulated(index)
+    is_simulated = warehouse.is_simulated(product, index)
     target = output or warehouse.root / f"overview_{product.name}_{year}.parquet"
     provenance = warehouse.product_provenance(product, warehouse.source_files(index), is_simulated=is_simulated)
     sample = _Sample(n_sample, product.dims)

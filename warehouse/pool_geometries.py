@@ -152,7 +152,7 @@ def pool_geometries(warehouse: Warehouse, request: PoolRequest, progress: Progre
             rows.put(batch, pooler.finish())
             done += len(batch)
         used = index.take(zones.touched)
-        is_simulated = warehouse.is_simulated(used)
+        is_simulated = warehouse.is_simulated(product, used if len(used) else index)
         provenance = warehouse.product_provenance(
             product, warehouse.source_files(used), is_simulated=is_simulated, inputs=[geometries.path.name]
         )

@@ -44,7 +44,7 @@ from warehouse.schemas import build_specs
 from warehouse.sections import EvaluateSettings
 from warehouse.settings import Settings
 from warehouse.source_settings import SourceSettings
-from warehouse.sources.files import is_simulated_glob
+from warehouse.sources.files import is_simulated_glob, is_simulated_root
 from warehouse.table_spec import TableSpec
 
 
@@ -303,9 +303,23 @@ class Warehouse:
         rows = zip(index["path"].to_pylist(), index["etag"].to_pylist(), strict=True)
         return [SourceFile(path, etag or "") for path, etag in rows]
 
-    def is_simulated(self, index: pa.Table) -> bool:
-        """Tell whether any file of index rows is simulated."""
-        return any(index["is_simulated"].to_pylist())
+    def is_simulated(self, product: Product, rows: pa.Table) -> bool:
+        """Tell whether any of some rows of a product, or of its files, is simulated.
+
+        Where there are none, as where a mosaic stores no shard, the whole product decides: that nothing is there is
+        what its source says.
+
+        Args:
+            product: a product with a source.
+            rows: with column `is_simulated`.
+        """
+        if len(rows):
+            return any(rows["is_simulated"].to_pylist())
+        table = f"raw_{product.name}__index"
+        index = self.read(table) if self.stored_partitions(table) else rows
+        return (
+            any(index["is_simulated"].to_pylist()) if len(index) else is_simulated_root(self.source(product.name).root)
+        )
 
     def shard_index(self, product: Product, year: int | None, shard: Shard) -> pa.Table:
         """Read the index rows of one product and year whose files may hold pixels that a shard owns.
@@ -449,6 +463,6 @@ def any_simulated(warehouse: Warehouse) -> bool:
     """Tell whether any source of the compared pair or any file of labels is simulated."""
     pair = [p for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
     files = [label.path for label in warehouse.settings.labels.values() if label.path is not None]
-    return any(warehouse.is_simulated(warehouse.read(f"raw_{product.name}__index")) for product in pair) or any(
-        is_simulated_glob(path) for path in files
-    )
+    return any(
+        warehouse.is_simulated(product, warehouse.read(f"raw_{product.name}__index")) for product in pair
+    ) or any(is_simulated_glob(path) for path in files)

@@ -6,12 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from assets.grid import plan_shards, write_spine
+from assets.pixels import ingest_pixels
+from assets.pooled import pool_shard
+from assets.release_index import observe_releases
 from tests.conftest import WORLD_SEED, Once, TinyRun
 from tests.tiny import clean_environment, quick_settings, run_pipeline, write_settings
-from warehouse.layout import partition_path
+from tests.warehouse.fake_tables import PROVENANCE
+from warehouse.layout import ALL, PartitionKey, partition_path
 from warehouse.provenance import decode_footer
 from warehouse.settings import load_settings
 from warehouse.sources.files import is_simulated_root
@@ -94,3 +100,26 @@ def test_the_footer_names_the_shards_that_were_read(mosaic_run):
     footer = decode_footer(metadata)
     assert "degrees-8.983e-05" in footer["release"]
     assert all(source["path"].startswith("embeddings/c/1/0/") for source in footer["sources"])
+
+
+def test_where_a_simulated_mosaic_stores_nothing_what_is_written_is_simulated(mosaic_world, tmp_path):
+    settings = quick_settings(mosaic_world, (2023, 2024))
+    settings["sources"]["aef_mosaic"] = {"root": str(mosaic_world / MOSAIC_ROOT)}
+    del settings["sources"]["aef"]
+    settings["compare"]["pixels"] = "aef_mosaic"
+    warehouse = Warehouse(load_settings(write_settings(tmp_path / "mosaic.toml", settings)))
+    mosaic, patches = warehouse.products["aef_mosaic"], warehouse.products["eg"]
+    for product in (mosaic, patches):
+        observe_releases(warehouse, product)
+    index = warehouse.read("raw_aef_mosaic__index")
+    warehouse.write("raw_aef_mosaic__index", ALL, index.filter(pc.field("year") == 2024), PROVENANCE)
+    plan_shards(warehouse)
+    key = PartitionKey(2023, warehouse.shards()[0].key)
+    assert not len(warehouse.shard_index(mosaic, 2023, warehouse.shards()[0]))
+    write_spine(warehouse, patches, PartitionKey(shard=key.shard))
+    kept, pooled = ingest_pixels(warehouse, mosaic, key), pool_shard(warehouse, mosaic, patches, key)
+    for written in (kept, pooled):
+        assert decode_footer(pq.read_schema(written.path).metadata)["is_simulated"] is True
+    flags = warehouse.read("out_patch__aef_mosaic_pooled", key, ["is_simulated"])["is_simulated"].to_pylist()
+    assert len(flags) > 0
+    assert all(flags)

@@ -17,7 +17,7 @@ from tests.warehouse.fake_tables import PROVENANCE
 from transforms.area import area_of_shapes
 from transforms.errors import ShapeError
 from transforms.shards import assign_owners, count_expected_patches, shards_table
-from transforms.utm import mgrs_squares
+from transforms.utm import mgrs_squares, project_shape, unproject_shape
 from warehouse.area import cut_squares
 from warehouse.area_of_interest import describe_area, read_area
 from warehouse.errors import SourceFormatError, SourceMissingError, UnknownCountryError
@@ -76,12 +76,21 @@ def test_a_country_over_the_antimeridian_in_two_hemispheres_is_cut(countries: Pa
 
 
 def test_the_same_ground_in_any_file_and_crs_is_the_same_area(tmp_path: Path) -> None:
-    shapes = [shapely.box(104.0, 12.0, 104.2, 12.2), shapely.box(104.1, 12.1, 104.4, 12.3)]
-    truth = area_of_shapes(shapes, "truth")
-    for name, crs in (("a.geojson", 4326), ("b.parquet", 4326), ("c.gpkg", 32648)):
-        area = read_area(AreaSettings(geometry=write_polygons(tmp_path / name, shapes, crs=crs)))
+    # two squares of 100 km in UTM at 60 N, where an edge between corners in degrees is 352 m off its middle
+    squares = [shapely.box(300_000, 6_600_000, 400_000, 6_700_000), shapely.box(350_000, 6_650_000, 450_000, 6_750_000)]
+    dense = [unproject_shape(shapely.segmentize(square, 100.0), 32633) for square in squares]
+    truth = area_of_shapes(dense, "truth").geometry
+    feet = "+proj=utm +zone=33 +datum=WGS84 +units=us-ft"
+    by_corners = geopandas.GeoDataFrame(geometry=squares, crs=32633)
+    by_corners.to_file(tmp_path / "metres.gpkg")
+    by_corners.to_crs(feet).to_parquet(tmp_path / "feet.parquet")
+    write_polygons(tmp_path / "a.geojson", dense)
+    write_polygons(tmp_path / "b.parquet", dense)
+    for name in ("a.geojson", "b.parquet", "metres.gpkg", "feet.parquet"):
+        area = read_area(AreaSettings(geometry=tmp_path / name))
         assert area is not None
-        assert area.geometry.symmetric_difference(truth.geometry).area < 1e-4 * truth.geometry.area
+        apart = project_shape(area.geometry, 32633).symmetric_difference(project_shape(truth, 32633)).area
+        assert apart < 0.1 * 800_000.0, name  # a decimetre along the outline, of 800 km at most
 
 
 def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:

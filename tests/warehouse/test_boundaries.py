@@ -29,6 +29,8 @@ BOXES = {
     ("410", "South Korea"): shapely.box(125.9, 33.2, 129.6, 38.6),
     (None, "Kosovo"): shapely.box(20.0, 41.9, 21.8, 43.3),
     ("336", "Vatican"): shapely.Polygon(),
+    ("116", "Cambodian islet"): None,
+    ("384", "Ivorian islet"): shapely.Polygon(),
 }
 
 
@@ -36,7 +38,11 @@ BOXES = {
 def countries(tmp_path: Path) -> Path:
     """A file as GDAL reads the package's: `id` is the ISO number, `name` the name."""
     features = [
-        {"type": "Feature", "properties": {"id": number, "name": name}, "geometry": shapely.geometry.mapping(shape)}
+        {
+            "type": "Feature",
+            "properties": {"id": number, "name": name},
+            "geometry": shape if shape is None else shapely.geometry.mapping(shape),
+        }
         for (number, name), shape in BOXES.items()
     ]
     path = tmp_path / "countries.geojson"
@@ -106,7 +112,7 @@ def test_the_nearest_names_are_said(countries: Path, asked: str, nearest: str) -
 
 
 def test_a_word_like_no_country_says_what_is_expected(countries: Path) -> None:
-    with pytest.raises(UnknownCountryError, match=r"among 9 in .*expected a name or an ISO 3166 code.*area\.geometry"):
+    with pytest.raises(UnknownCountryError, match=r"among 11 in .*expected a name or an ISO 3166 code.*area\.geometry"):
         read_country(countries, "xyzzy")
 
 

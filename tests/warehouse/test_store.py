@@ -19,6 +19,7 @@ from warehouse.layout import ALL, PartitionKey
 from warehouse.provenance import SourceFile
 from warehouse.sections import AreaSettings, CompareSettings, LimitSettings
 from warehouse.settings import Settings
+from warehouse.sources.files import SIMULATED_MARK
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
 
 KEYS = [PartitionKey(2023, "47PQQ"), PartitionKey(2024, "47PQQ"), PartitionKey(2024, "48PSV")]
@@ -217,9 +218,27 @@ def test_source_files_of_an_index(warehouse: Warehouse) -> None:
     index_rows(warehouse, path=["b", "a"], etag=["e1", None], is_simulated=[False, True], year=[2024, 2023])
     index = warehouse.read("raw_aef__index")
     assert warehouse.source_files(index) == [SourceFile("a", ""), SourceFile("b", "e1")]
-    assert warehouse.is_simulated(index)
-    assert not warehouse.is_simulated(index.slice(1))
-    assert not warehouse.is_simulated(index.slice(0, 0))
+    product = warehouse.products["aef"]
+    assert warehouse.is_simulated(product, index)
+    assert not warehouse.is_simulated(product, index.slice(1))
+
+
+@pytest.mark.parametrize(("flags", "expected"), [([False, True], True), ([False, False], False)])
+def test_no_rows_of_a_simulated_product_are_simulated(warehouse: Warehouse, flags: list[bool], expected: bool) -> None:
+    index_rows(warehouse, is_simulated=flags)
+    nothing = warehouse.read("raw_aef__index").slice(0, 0)
+    assert warehouse.is_simulated(warehouse.products["aef"], nothing) is expected
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+def test_a_product_without_any_file_is_simulated_where_its_root_says_so(warehouse: Warehouse, is_marked: bool) -> None:
+    if is_marked:
+        warehouse.root.mkdir()
+        (warehouse.root / SIMULATED_MARK).touch()
+    nothing = declared_rows(warehouse.specs["raw_aef__index"], 0, np.random.default_rng(0))
+    assert warehouse.is_simulated(warehouse.products["aef"], nothing) is is_marked
+    warehouse.write("raw_aef__index", ALL, nothing, PROVENANCE)
+    assert warehouse.is_simulated(warehouse.products["aef"], nothing) is is_marked
 
 
 def test_pixel_places_of_several_years_are_read_once(warehouse: Warehouse) -> None:

@@ -47,7 +47,7 @@ class TableRows:
         assert self._settings.product is not None  # the settings demand it for this kind
         self._product = warehouse.products[self._settings.product]
         self._index = warehouse.read(f"raw_{self._product.name}__index")
-        self.is_simulated = warehouse.is_simulated(self._index)
+        self.is_simulated = warehouse.is_simulated(self._product, self._index)
 
     def read(
         self, columns: Sequence[str], decode: Callable[[pa.Table, SourcePath], npt.NDArray[Scalar]]

@@ -16,6 +16,7 @@ import pyarrow as pa
 from transforms.area import grow
 from warehouse.cell_seals import list_cell_files, read_seals
 from warehouse.layout import PartitionKey
+from warehouse.products import Product
 from warehouse.recipes.scope import list_labels_of, list_pair
 from warehouse.sources.files import is_simulated_glob, stat_file
 
@@ -25,22 +26,22 @@ if TYPE_CHECKING:  # the store writes fingerprints, so it imports this module
 
 def of_patches(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
     """List the patch files of a year that touch a shard."""
-    bbox = warehouse.owner_rule(str(key.shard)).shard.bbox
-    return _versions(warehouse.index_rows(warehouse.products[name], key.year, bbox))
+    product, bbox = warehouse.products[name], warehouse.owner_rule(str(key.shard)).shard.bbox
+    return _chosen(warehouse, product, warehouse.index_rows(product, key.year, bbox))
 
 
 def of_pixels(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
     """List the pixel files of a year that may hold pixels of a shard."""
-    shard = warehouse.owner_rule(str(key.shard)).shard
-    return _versions(warehouse.shard_index(warehouse.products[name], key.year, shard))
+    product, shard = warehouse.products[name], warehouse.owner_rule(str(key.shard)).shard
+    return _chosen(warehouse, product, warehouse.shard_index(product, key.year, shard))
 
 
 def around(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
     """List the pixel files of a year that touch the footprints of a shard."""
-    patches = warehouse.patch_product
+    product, patches = warehouse.products[name], warehouse.patch_product
     assert patches is not None  # pixels are pooled into patches
     bbox = grow(warehouse.owner_rule(str(key.shard)).shard.bbox, patches.halo_m)
-    return _versions(warehouse.index_rows(warehouse.products[name], key.year, bbox))
+    return _chosen(warehouse, product, warehouse.index_rows(product, key.year, bbox))
 
 
 def of_places(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
@@ -55,9 +56,9 @@ def of_places(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
     years = sorted(set(index["year"].to_pylist()))
     near = pa.concat_tables([index.slice(0, 0), *(warehouse.index_rows(one, year, box) for year in years)])
     if one.layout != "eg_geoparquet":
-        return [_versions(near), warehouse.is_simulated(index)]
+        return [_versions(near), warehouse.is_simulated(one, index)]
     tiles = dict(sorted(zip(near["path"].to_pylist(), near["tile"].to_pylist(), strict=True)))
-    return [list(dict.fromkeys(tiles.values())), warehouse.is_simulated(index)]
+    return [list(dict.fromkeys(tiles.values())), warehouse.is_simulated(one, index)]
 
 
 def of_product(warehouse: Warehouse, name: str, _key: PartitionKey) -> Any:
@@ -88,7 +89,7 @@ def of_labels(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
 
 def are_simulated(warehouse: Warehouse, name: str, _key: PartitionKey) -> Any:
     """Tell whether any file of a product is simulated, for tables that read none themselves but say so."""
-    return warehouse.is_simulated(warehouse.read(f"raw_{name}__index"))
+    return warehouse.is_simulated(warehouse.products[name], warehouse.read(f"raw_{name}__index"))
 
 
 def are_pair_simulated(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
@@ -104,6 +105,11 @@ def scored_cells(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
 def adapter_cells(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
     """List the files of the adapter's cells; their names say what they hold."""
     return sorted(path.name for path in list_cell_files(warehouse.root, "out_probe__adapter_confusions", key))
+
+
+def _chosen(warehouse: Warehouse, product: Product, index: pa.Table) -> Any:
+    """Give what identifies the files chosen of a product; without any, whether what is not there is simulated."""
+    return _versions(index) or warehouse.is_simulated(product, index)
 
 
 def _versions(index: pa.Table) -> list[tuple[Any, ...]]:
