@@ -9,16 +9,18 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestration.console import err, make_progress, out, print_rows
-from transforms.errors import IsthmusError
 from warehouse.errors import SettingsError
 
-#: The pair that is planned where no settings file says another.
-_DEFAULT_PAIR = ("aef", "eg")
+if TYPE_CHECKING:  # what a command needs is imported when it runs
+    from warehouse.plan import Plan, PlanRequest, ReadPlan
+    from warehouse.plan_request import PlanOptions
+    from warehouse.sections import AreaSettings
+    from warehouse.settings import Settings
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -50,7 +52,10 @@ def plan(
         float, typer.Option(min=0, help="Assumed rate of your network, MB/s; 0: files are here.")
     ] = 25.0,
     output: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write a settings file for this plan, ready to run.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Write a settings file for this plan, ready to run; its name names the warehouse."
+        ),
     ] = None,
     borders: Annotated[
         Path | None, typer.Option("--boundaries", help="File of countries. Default: the one of the set-up.")
@@ -62,46 +67,30 @@ def plan(
 
     Shards, files, patches, pixels, bytes to read and to keep, and the time at this machine's measured rates.
     """
-    from transforms.area import area_of_boxes
-    from warehouse.area_of_interest import describe_area, read_area
-    from warehouse.plan import PlanRequest, make_plan
-    from warehouse.rates import load_rates, rates_path
-    from warehouse.sections import UpsampleSettings
+    from warehouse.plan_request import PlanOptions, choose_area
+    from warehouse.plan_settings import check_output, make_extending_text, make_settings_text, write_settings
     from warehouse.settings import load_settings
-    from warehouse.source_settings import CacheSettings
 
+    names = tuple(name.strip().upper() for name in tiles.split(",")) if tiles else ()
+    chosen_years = parse_years(years) if years is not None else ()
+    options = PlanOptions(country, geometry, names, bbox, borders, chosen_years, network)
     settings = load_settings(config) if config is not None else None
-    area_settings = _choose_area(settings, country, geometry, tiles, bbox, borders)
-    wanted = parse_years(years) if years is not None else (settings.years if settings is not None else None)
-    if wanted is None:
-        raise SettingsError("isthmus plan", ["found no years, expected --years, e.g. --years 2023-2024"])
-    with make_progress() as bar:
-        task = bar.add_task("reading the area", total=None)
-
-        def tell(text: str) -> None:
-            bar.update(task, description=text)
-
-        regions = list(area_settings.regions.values())
-        area = read_area(area_settings) or (area_of_boxes(regions) if regions else None)
-        if area is None:
-            raise SettingsError("isthmus plan", ["found no area, expected one in the settings or as an option"])
-        tell("measuring this machine (once)")
-        rates = load_rates(rates_path(), again=measure_again)
-        products, sources = _choose_products(settings)
-        keep = settings.keep if settings is not None else None
-        upsample = settings.upsample if settings is not None else UpsampleSettings()
-        cache = settings.cache if settings is not None else CacheSettings()
-        request = PlanRequest(area, wanted, products, sources, keep, upsample, network, cache.max_gb)
-        found = make_plan(request, rates, tell)
-    title = describe_area(area_settings)
     if output is not None:
-        _write_settings(output, area_settings, request, found)
+        check_output(output, config)
+    area = choose_area(options, settings)
+    request, found = _count(options, settings, area, measure_again=measure_again)
+    if output is not None:
+        if config is None or settings is None:
+            text = make_settings_text(area, request, found, output)
+        else:
+            text = make_extending_text(area, settings.area, request, output, config)
+        write_settings(output, text)
     if as_json:
-        row = {"area": title, "years": list(wanted), **asdict(found)}
+        row = {"area": _describe(area), "years": list(request.years), **asdict(found)}
         print_rows([row | {"bytes_to_read": found.bytes_to_read, "bytes_to_keep": found.bytes_to_keep}], True)
         return
-    _print_plan(title if not regions else f"{len(regions)} regions", wanted, found)
-    if area_settings.shard_rule != "mgrs":
+    _print_plan(_describe(area), request.years, found)
+    if area.shard_rule != "mgrs":
         err.print("note: shards here are MGRS squares; a run cuts by shard_rule of the settings", highlight=False)
     if output is not None:
         out.print(f"\nsettings  {output}   then: isthmus run --config {output}", highlight=False, markup=False)
@@ -149,55 +138,35 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def _choose_area(
-    settings: Any, country: str | None, geometry: Path | None, tiles: str | None, bbox: Any, borders: Path | None
-) -> Any:
-    """Give the area of the options, else that of the settings; `mgrs` is what is planned."""
-    from pydantic import ValidationError
+def _count(
+    options: PlanOptions, settings: Settings | None, area: AreaSettings, *, measure_again: bool
+) -> tuple[PlanRequest, Plan]:
+    """Read the area, measure the machine where that was not done, and count; a bar says which of them."""
+    from warehouse.plan import make_plan
+    from warehouse.plan_request import make_request
+    from warehouse.rates import load_rates, rates_path
 
-    from warehouse.sections import AreaSettings
+    with make_progress() as bar:
+        task = bar.add_task("reading the area", total=None)
 
-    names = tuple(name.strip().upper() for name in tiles.split(",")) if tiles else ()
-    given = {"country": country, "geometry": geometry, "tiles": names, "bbox": bbox}
-    if settings is not None and not any(given.values()):
-        return settings.area
-    boundaries_file = borders or (settings.area.boundaries if settings is not None else None)
-    try:
-        return AreaSettings(**given, boundaries=boundaries_file)
-    except ValidationError as error:
-        problems = [item["msg"].removeprefix("Value error, ") for item in error.errors()]
-        raise SettingsError("the area of isthmus plan", problems) from error
+        def tell(text: str) -> None:
+            bar.update(task, description=text)
 
-
-def _choose_products(settings: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    from warehouse.products import load_registry
-
-    if settings is None:
-        registry = load_registry()
-        return tuple(registry[name] for name in _DEFAULT_PAIR), {}
-    registry = settings.registry()
-    names = [name for name in (settings.compare.pixels, settings.compare.patches) if name is not None]
-    return tuple(registry[name] for name in names), dict(settings.sources)
+        request = make_request(options, settings, area)
+        tell("measuring this machine (once)")
+        rates = load_rates(rates_path(), again=measure_again)
+        return request, make_plan(request, rates, tell)
 
 
-def _write_settings(output: Path, area_settings: Any, request: Any, found: Any) -> None:
-    """Write the settings file and read it back, so that it is known to be ready."""
-    from warehouse.plan_settings import write_settings_text
-    from warehouse.settings import load_settings
+def _describe(area: AreaSettings) -> str:
+    from warehouse.area_of_interest import describe_area
+    from warehouse.sections import AREA_KEYS
 
-    if output.exists():
-        raise SettingsError(str(output), ["found a file, expected a new name: nothing is overwritten"])
-    text = write_settings_text(area_settings, request, found, output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8")
-    try:
-        load_settings(output)
-    except IsthmusError:
-        output.unlink()
-        raise
+    is_named = any(getattr(area, key) for key in AREA_KEYS)
+    return describe_area(area) if is_named or not area.regions else f"{len(area.regions)} regions"
 
 
-def _print_plan(title: str, years: tuple[int, ...], found: Any) -> None:
+def _print_plan(title: str, years: tuple[int, ...], found: Plan) -> None:
     """Print the plan as small tables, and what it rests on."""
     zones = sorted({shard.epsg for shard in found.shards})
     named = ", ".join(shard.shard for shard in found.shards[:8]) + (", ..." if len(found.shards) > 8 else "")
@@ -206,7 +175,7 @@ def _print_plan(title: str, years: tuple[int, ...], found: Any) -> None:
         ("years", ", ".join(map(str, years))),
         ("shards", f"{len(found.shards):,} in {len(zones)} UTM zones: {named}"),
         ("patches", f"{found.patches:,} places of the lattice"),
-        ("pixels", f"{found.pixels:,} of 10 m"),
+        ("pixels", f"{found.pixels:,} of 10 m, {found.kept:,} kept"),
     ):
         out.print(f"{name:<9} {value}", highlight=False, markup=False)
     out.print()
@@ -221,7 +190,7 @@ def _print_plan(title: str, years: tuple[int, ...], found: Any) -> None:
         err.print(f"note: {note}", highlight=False, markup=False)
 
 
-def _read_row(read: Any) -> dict[str, str]:
+def _read_row(read: ReadPlan) -> dict[str, str]:
     return {
         "to read": read.product,
         "year": str(read.year),

@@ -232,7 +232,12 @@ def shards_table(shards: Sequence[Shard], area: Area | None, *, on_lattice: bool
 
 def area_km2(shard: Shard) -> float:
     """Give the area of a shard's ground, on the ellipsoid."""
-    flat = project_shape(shapely.segmentize(shard.polygon(), 0.01), _EQUAL_AREA_EPSG)
+    return ground_km2(shard.polygon())
+
+
+def ground_km2(geometry: shapely.Geometry) -> float:
+    """Give the area of polygons in degrees, on the ellipsoid."""
+    flat = project_shape(shapely.segmentize(geometry, 0.01), _EQUAL_AREA_EPSG)
     return float(flat.area / 1e6)
 
 

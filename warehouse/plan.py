@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from transforms.area import Area
+import shapely
+
+from transforms.area import Area, polygonal
 from transforms.area_grids import TileCount, count_cells, count_tiles
 from transforms.lattice_counts import count_places
-from transforms.shards import Shard, area_km2
+from transforms.shards import Shard, area_km2, ground_km2
 from transforms.upsampled_rows import stored_methods
 from warehouse.area import cut_squares
 from warehouse.errors import SourceMissingError
@@ -123,7 +125,8 @@ class Plan:
         km2: ground of the area.
         patches: places of the Earth Genome lattice inside.
         pixels: pixels of 10 m inside.
-        sample: share of the pixels that is kept.
+        sample: share of the pixels that is kept everywhere.
+        kept: pixels that are kept, those of the windows too.
         shards: by name.
         reads: by product and year.
         keeps: tables.
@@ -135,6 +138,7 @@ class Plan:
     patches: int
     pixels: int
     sample: float
+    kept: int
     shards: tuple[ShardPlan, ...]
     reads: tuple[ReadPlan, ...]
     keeps: tuple[KeepPlan, ...]
@@ -177,17 +181,27 @@ def make_plan(request: PlanRequest, rates: MachineRates, progress: Progress) -> 
     notes: list[str] = []
     reads = tuple(_Reads(request, notes).list())
     keep = request.keep or KeepSettings(sample=suggest_sample(pixels))
-    sample = 1.0 if keep.all else keep.sample
-    keeps = tuple(_list_keeps(request, reads, patches, round(pixels * sample), rates))
+    sample, kept = 1.0 if keep.all else keep.sample, _count_kept(request.area, pixels, keep)
+    keeps = tuple(_list_keeps(request, reads, patches, kept, rates))
     times = tuple(_list_times(request, reads, rates))
     notes += _list_notes(request, reads, patches, rates)
-    return Plan(km2, patches, pixels, sample, shards, reads, keeps, times, tuple(notes))
+    return Plan(km2, patches, pixels, sample, kept, shards, reads, keeps, times, tuple(notes))
 
 
 def suggest_sample(pixels: int, wanted: int = 1_000_000) -> float:
     """Give the share of pixels to keep so that about a million are: enough to train on, and little to store."""
     share = wanted / max(pixels, 1)
     return 0.01 if share >= 0.01 else float(f"{share:.1g}")
+
+
+def _count_kept(area: Area, pixels: int, keep: KeepSettings) -> int:
+    """Count the pixels that are kept: all inside the windows, and the sample of the others."""
+    if keep.all:
+        return pixels
+    windows = shapely.union_all([shapely.box(*window.bbox) for window in keep.windows])
+    ground = polygonal(shapely.intersection(area.geometry, windows))
+    dense = min(pixels, round(ground_km2(ground) * 1e4))
+    return dense + round((pixels - dense) * keep.sample)
 
 
 def _describe(shard: Shard) -> ShardPlan:

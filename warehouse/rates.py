@@ -34,6 +34,7 @@ from transforms.sentinel2 import sentinel2_tile_box
 from transforms.shards import cut_regions
 from transforms.utm import UtmBox, mgrs_squares
 from warehouse.derived_schemas import pooled_columns
+from warehouse.errors import StoredRecordError
 from warehouse.products import load_registry
 from warehouse.provenance import Provenance
 from warehouse.schemas import build_specs
@@ -89,16 +90,27 @@ def load_rates(cache: Path, *, again: bool = False) -> MachineRates:
     Args:
         cache: file of rates; one entry a machine.
         again: measure even if they are there.
+
+    Raises:
+        StoredRecordError: the file is not what was kept.
     """
     key = f"{platform.node()}-{platform.machine()}-{os.cpu_count()}-v{_VERSION}"
-    kept = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
+    kept = _read_rates(cache) if cache.is_file() else {}
     if key not in kept or again:
-        kept[key] = asdict(measure_rates())
+        kept[key] = measure_rates()
         cache.parent.mkdir(parents=True, exist_ok=True)
         temporary = cache.with_name(f".{cache.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps({key: asdict(one) for key, one in kept.items()}, indent=1), encoding="utf-8")
         os.replace(temporary, cache)
-    return MachineRates(**kept[key])
+    return kept[key]
+
+
+def _read_rates(cache: Path) -> dict[str, MachineRates]:
+    try:
+        entries = json.loads(cache.read_text(encoding="utf-8"))
+        return {key: MachineRates(**entry) for key, entry in entries.items() if key.endswith(f"-v{_VERSION}")}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StoredRecordError(str(cache), f"{type(error).__name__}: {error}") from error
 
 
 def rates_path() -> Path:

@@ -4,7 +4,8 @@ Belongs here: how sections fit together, and how to read the file. Does not: the
 import; every function that needs settings takes them as an argument.
 
 `${NAME:-default}` inside a string is filled from the environment. Relative paths are relative to the file.
-`extends = "demo.toml"` takes everything that a file does not say from the file of that name beside it.
+`extends = "demo.toml"` takes everything that a file does not say from the file of that name beside it; where a file
+says where the area is, that of the other is left.
 An environment variable `ISTHMUS_AREA__SHARD_RULE=region` overrides `shard_rule` of `[area]`.
 """
 
@@ -27,6 +28,7 @@ from warehouse.followed import extend_sources, read_followed
 from warehouse.label_settings import LabelSettings
 from warehouse.products import PIXEL_LAYOUTS, Product, fill_source, load_registry, registered_entries
 from warehouse.sections import (
+    AREA_KEYS,
     AdapterSettings,
     AreaSettings,
     CompareSettings,
@@ -198,10 +200,7 @@ def load_settings(path: Path | str) -> Settings:
             each with its key and what is allowed.
     """
     file = Path(path).resolve()
-    raw = _read_toml(file, str(path))
-    base = raw.pop(_BASE, None)
-    if base is not None:
-        raw = _merge(_read_base(file, base), raw)
+    raw = _read_chain(file, str(path))
     unset = sorted(_find_unset(raw))
     if unset:
         raise SettingsError(str(path), [f"environment variable {name} is not set and has no default" for name in unset])
@@ -236,14 +235,27 @@ def _read_toml(file: Path, shown: str) -> dict[str, Any]:
         raise SettingsError(shown, [f"not valid TOML: {error}"]) from error
 
 
-def _read_base(file: Path, base: Any) -> dict[str, Any]:
-    """Read the file that another one extends; it stands beside it, so relative paths mean the same in both."""
+def _read_chain(file: Path, shown: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read a file over what it extends; that stands beside it, so relative paths mean the same in both."""
+    raw = _read_toml(file, shown)
+    base = raw.pop(_BASE, None)
+    if base is None:
+        return raw
     if not isinstance(base, str) or Path(base).name != base:
-        raise SettingsError(str(file), [f"key '{_BASE}': found {base!r}, expected the name of a file beside this one"])
-    raw = _read_toml(file.with_name(base), str(file.with_name(base)))
-    if _BASE in raw:
-        raise SettingsError(str(file), [f"key '{_BASE}': {base} extends another file itself; extend that one"])
-    return raw
+        raise SettingsError(shown, [f"key '{_BASE}': found {base!r}, expected the name of a file beside this one"])
+    chain = (*above, file.name)
+    if base in chain:
+        raise SettingsError(shown, [f"key '{_BASE}': found {' > '.join([*chain, base])}, expected no circle"])
+    under = _read_chain(file.with_name(base), str(file.with_name(base)), chain)
+    return _merge(_leave_area(under, raw), raw)
+
+
+def _leave_area(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Leave out where the area of a base is where a file says another: one key alone may say it."""
+    area, given = base.get("area"), own.get("area")
+    if not isinstance(area, dict) or not isinstance(given, dict) or not set(AREA_KEYS) & set(given):
+        return base
+    return base | {"area": {key: value for key, value in area.items() if key not in AREA_KEYS}}
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

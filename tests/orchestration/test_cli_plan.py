@@ -13,11 +13,13 @@ import shapely
 
 from orchestration.plan_command import format_bytes, format_seconds, parse_years
 from tests.orchestration.conftest import Call
-from tests.tiny import quick_settings, write_settings
+from tests.tiny import quick_settings, tiny_settings, write_settings
 from tests.warehouse.test_plan import RATES
 from transforms.utm import mgrs_squares
 from warehouse import rates
 from warehouse.errors import SettingsError
+from warehouse.products import registered_entries
+from warehouse.sections import AreaSettings
 from warehouse.settings import load_settings
 
 BOX = ("101.98", "12.63", "102.02", "12.66")
@@ -110,11 +112,50 @@ def test_a_plan_of_settings_counts_their_files(call: Call, tiny_world: Path, tmp
     assert {read["how"] for read in found["reads"]} == {"counted"}
     assert found["years"] == [2024]
     assert found["sample"] == 0.03
-    target = tmp_path / "sub" / "again.toml"
-    assert call("plan", "--config", config, "--tiles", "47PRQ", "--out", target)[0] == 0
-    again = load_settings(target)
-    assert again.sources["aef"].root == tiny_world / "aef/v1"
-    assert again.area.tiles == ("47PRQ",)
+
+
+def test_a_file_from_settings_keeps_all_of_them_but_area_years_and_warehouse(
+    call: Call, tiny_world: Path, tmp_path: Path
+) -> None:
+    raw = tiny_settings(tiny_world)
+    raw["sources"]["mine"] = raw["sources"].pop("aef")
+    raw["products"] = {"mine": dict(registered_entries()["aef"])}
+    raw["compare"]["pixels"] = "mine"
+    raw |= {"cache": {"max_gb": 3.0}, "pool": {"min_coverage": 0.4}, "upsample": {"operators": ["nearest"]}}
+    config = write_settings(tmp_path / "mine.toml", raw)
+    base = load_settings(config)
+    target = tmp_path / "next.toml"
+    code, _, err = call("plan", "--config", config, "--tiles", "47PRQ", "--years", "2024", "--out", target)
+    assert code == 0, err
+    found = load_settings(target)
+    assert found.area == AreaSettings(tiles=("47PRQ",))
+    assert (found.name, found.years) == ("next", (2024,))
+    assert found.warehouse.root == tmp_path / "next" / "warehouse"
+    changed = {"area", "name", "years", "warehouse", "dagster"}
+    assert found.model_dump(exclude=changed) == base.model_dump(exclude=changed)
+    again = tmp_path / "again.toml"  # from a file that extends another, with its area
+    assert call("plan", "--config", target, "--out", again)[0] == 0
+    assert load_settings(again).model_dump(exclude={"name", "warehouse", "dagster"}) == found.model_dump(
+        exclude={"name", "warehouse", "dagster"}
+    )
+    code, _, err = call("plan", "--config", config, "--out", tmp_path / "sub" / "far.toml")
+    assert code == 2
+    assert "found another folder than that of" in err.replace("\n", " ")
+
+
+def test_two_files_share_no_warehouse(call: Call, tmp_path: Path) -> None:
+    ways = {
+        "a-b.toml": ("--bbox", *BOX),
+        "a_b.toml": ("--bbox", "101.98", "12.63", "102.0", "12.66"),
+        "Año 2024.toml": ("--tiles", "48PVS,48PVT"),
+        "48.toml": ("--tiles", "48PVS,48PVT,48PVU"),
+    }
+    for name, way in ways.items():
+        assert call("plan", *way, "--years", "2024", "--out", tmp_path / name)[0] == 0
+    written = [load_settings(tmp_path / name) for name in ways]
+    assert len({settings.warehouse.root for settings in written}) == len(ways)
+    assert len({settings.dagster.instance for settings in written}) == len(ways)
+    assert [settings.name for settings in written] == ["a_b", "a_b", "ano_2024", "area_48"]
 
 
 def test_regions_of_settings_are_planned_together(call: Call, tiny_world: Path, tmp_path: Path) -> None:

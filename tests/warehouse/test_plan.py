@@ -13,7 +13,7 @@ from transforms.lattice import enumerate_places
 from warehouse.plan import BLOCK_PX, Plan, PlanRequest, make_plan, suggest_sample
 from warehouse.products import load_registry
 from warehouse.rates import MachineRates
-from warehouse.sections import KeepSettings, UpsampleSettings
+from warehouse.sections import KeepSettings, KeepWindow, UpsampleSettings
 from warehouse.source_settings import SourceSettings
 
 RATES = MachineRates(
@@ -112,6 +112,18 @@ def test_one_product_alone_is_neither_pooled_nor_upsampled() -> None:
     found = plan(area_of_boxes([BOX]), products=(REGISTRY["aef"],))
     assert [keep.table for keep in found.keeps] == ["core_aef__pixels"]
     assert "pool" not in {time.step for time in found.times}
+
+
+@pytest.mark.parametrize("sample", [0.0, 0.01])
+def test_windows_are_kept_beside_the_sample(sample: float) -> None:
+    west, south, east, north = BOX
+    half = KeepWindow(name="half", bbox=(west - 1, south, (west + east) / 2, north))
+    inside = KeepWindow(name="inside", bbox=(west, south, west + 0.01, north))
+    found = plan(area_of_boxes([BOX]), keep=KeepSettings(sample=sample, windows=(half, inside)))
+    assert found.kept == pytest.approx(found.pixels * (1 + sample) / 2, rel=1e-3)
+    assert next(keep for keep in found.keeps if keep.table == "core_aef__pixels").rows == found.kept
+    whole = plan(area_of_boxes([BOX]), keep=KeepSettings(sample=sample, windows=(KeepWindow(name="all", bbox=BOX),)))
+    assert whole.kept == pytest.approx(whole.pixels, abs=2)
 
 
 @pytest.mark.parametrize(("pixels", "share"), [(0, 0.01), (10**6, 0.01), (10**8, 0.01), (18 * 10**8, 0.0006)])

@@ -10,6 +10,7 @@ import pytest
 
 from tests.warehouse.test_plan import RATES
 from warehouse import rates
+from warehouse.errors import StoredRecordError
 from warehouse.rates import MachineRates, load_rates, measure_rates
 
 
@@ -37,6 +38,14 @@ def test_rates_are_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest.M
     assert load_rates(cache) == taken[2]
     assert len(json.loads(cache.read_text())) == 2
     assert [path.name for path in cache.parent.iterdir()] == ["rates.json"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a-v2": {"pool_pixels_per_s": 1}}', '{"a-v2": 3}'])
+def test_a_broken_file_of_rates_is_said(tmp_path: Path, text: str) -> None:
+    cache = tmp_path / "rates.json"
+    cache.write_text(text)
+    with pytest.raises(StoredRecordError, match=r"rates\.json: found .* expected what Isthmus wrote.*remove it"):
+        load_rates(cache)
 
 
 def test_rates_are_kept_in_the_cache_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,45 @@ def test_a_good_file_is_read(write) -> None:
     assert settings.registry()["aef"].dims == 64
 
 
+def write_chain(tmp_path: Path, **texts: str) -> Path:
+    (tmp_path / "base.toml").write_text(BASE)
+    for name, text in texts.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    return tmp_path / f"{list(texts)[-1]}.toml"
+
+
+def test_a_file_extends_another_and_that_one_a_third(tmp_path: Path) -> None:
+    top = write_chain(tmp_path, two='extends = "base.toml"\nyears = [2024]', three='extends = "two.toml"\nname = "top"')
+    settings, base = load_settings(top), load_settings(tmp_path / "base.toml")
+    assert (settings.name, settings.years) == ("top", (2024,))
+    assert settings.model_dump(exclude={"name", "years"}) == base.model_dump(exclude={"name", "years"})
+
+
+@pytest.mark.parametrize(
+    ("area", "expected"),
+    [
+        ('tiles = ["48PVS"]', AreaSettings(tiles=("48PVS",))),
+        ('shard_rule = "region"', AreaSettings(bbox=(101.9, 12.4, 102.1, 12.6), shard_rule="region")),
+    ],
+)
+def test_the_area_of_a_file_replaces_that_of_its_base(tmp_path: Path, area: str, expected: AreaSettings) -> None:
+    assert load_settings(write_chain(tmp_path, own=f'extends = "base.toml"\n[area]\n{area}')).area == expected
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ('"../base.toml"', "expected the name of a file beside this one"),
+        ('"own.toml"', "found own.toml > own.toml, expected no circle"),
+        ('"two.toml"', "found own.toml > two.toml > own.toml, expected no circle"),
+        ('"gone.toml"', "found no file"),
+    ],
+)
+def test_what_cannot_be_extended_is_refused(tmp_path: Path, base: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write_chain(tmp_path, two='extends = "own.toml"', own=f"extends = {base}"))
+
+
 def test_defaults(write) -> None:
     settings = load_settings(write())
     assert settings.area.shard_rule == "mgrs"
