@@ -17,8 +17,8 @@ from orchestration.console import err, make_progress, out, print_rows
 from warehouse.errors import SettingsError
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs
-    from warehouse.plan import Plan, PlanRequest, ReadPlan
-    from warehouse.plan_request import PlanOptions
+    from warehouse.plan import Plan, ReadPlan
+    from warehouse.plan_request import PlanOptions, PlanRequest
     from warehouse.sections import AreaSettings
     from warehouse.settings import Settings
 

@@ -20,9 +20,10 @@ from transforms.shards import Shard, area_km2, ground_km2
 from transforms.upsampled_rows import stored_methods
 from warehouse.area import cut_squares
 from warehouse.errors import SourceMissingError
+from warehouse.plan_request import PlanRequest
 from warehouse.products import Product
 from warehouse.rates import MachineRates
-from warehouse.sections import KeepSettings, UpsampleSettings
+from warehouse.sections import KeepSettings
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.index import read_index
 
@@ -42,31 +43,6 @@ _M2 = 1e6
 _BUSY = 0.7
 How = Literal["counted", "enumerated", "estimated", "none"]
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class PlanRequest:
-    """What is asked.
-
-    Attributes:
-        area: the area of interest.
-        years: calendar years.
-        products: the compared pair, or one of them.
-        sources: where products are; those in local folders are counted by their index.
-        keep: which pixels are stored; None = a sample that suits the area.
-        upsample: which operators are stored.
-        network_mb_s: assumed rate of the network, 10^6 bytes a second; 0 = files are here.
-        cache_gb: size of the block cache, 10^9 bytes: what fits is fetched once.
-    """
-
-    area: Area
-    years: tuple[int, ...]
-    products: tuple[Product, ...]
-    sources: dict[str, SourceSettings]
-    keep: KeepSettings | None
-    upsample: UpsampleSettings
-    network_mb_s: float
-    cache_gb: float
 
 
 @dataclass(frozen=True)

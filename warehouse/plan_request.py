@@ -15,15 +15,39 @@ from pydantic import ValidationError
 from transforms.area import Area, area_of_boxes
 from warehouse.area_of_interest import read_area
 from warehouse.errors import SettingsError
-from warehouse.plan import PlanRequest
 from warehouse.products import Product, load_registry
-from warehouse.sections import AREA_KEYS, AreaSettings, Bbox, UpsampleSettings
+from warehouse.sections import AREA_KEYS, AreaSettings, Bbox, KeepSettings, UpsampleSettings
 from warehouse.settings import Settings
 from warehouse.source_settings import CacheSettings, SourceSettings
 
 #: The pair that is planned where no settings file says another.
 _DEFAULT_PAIR = ("aef", "eg")
 _WHO = "isthmus plan"
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What is asked.
+
+    Attributes:
+        area: the area of interest.
+        years: calendar years.
+        products: the compared pair, or one of them.
+        sources: where products are; those in local folders are counted by their index.
+        keep: which pixels are stored; None = a sample that suits the area.
+        upsample: which operators are stored.
+        network_mb_s: assumed rate of the network, 10^6 bytes a second; 0 = files are here.
+        cache_gb: size of the block cache, 10^9 bytes: what fits is fetched once.
+    """
+
+    area: Area
+    years: tuple[int, ...]
+    products: tuple[Product, ...]
+    sources: dict[str, SourceSettings]
+    keep: KeepSettings | None
+    upsample: UpsampleSettings
+    network_mb_s: float
+    cache_gb: float
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 from transforms.errors import IsthmusError
 from warehouse.area_of_interest import describe_area
 from warehouse.errors import SettingsError
-from warehouse.plan import Plan, PlanRequest
+from warehouse.plan import Plan
+from warehouse.plan_request import PlanRequest
 from warehouse.products import Product
 from warehouse.sections import AreaSettings
 from warehouse.settings import load_settings

@@ -1,7 +1,8 @@
 """The settings file: one TOML per warehouse, environment variables override.
 
-Belongs here: how sections fit together, and how to read the file. Does not: the sections (`sections.py`), reading at
-import; every function that needs settings takes them as an argument.
+Belongs here: how sections fit together, and how to read the file. Does not: the sections (`sections.py`), TOML files
+and what they extend (`settings_files.py`), reading at import; every function that needs settings takes them as an
+argument.
 
 `${NAME:-default}` inside a string is filled from the environment. Relative paths are relative to the file.
 `extends = "demo.toml"` takes everything that a file does not say from the file of that name beside it; where a file
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from warehouse.followed import extend_sources, read_followed
 from warehouse.label_settings import LabelSettings
 from warehouse.products import PIXEL_LAYOUTS, Product, fill_source, load_registry, registered_entries
 from warehouse.sections import (
-    AREA_KEYS,
     AdapterSettings,
     AreaSettings,
     CompareSettings,
@@ -41,12 +40,11 @@ from warehouse.sections import (
     SourceName,
     UpsampleSettings,
 )
+from warehouse.settings_files import read_chain
 from warehouse.source_paths import RemotePath, SourcePath
 from warehouse.source_settings import CacheSettings, SourceSettings
 from warehouse.study_sections import StudySettings
 
-#: Key of a file that takes all but its own keys from another one.
-_BASE = "extends"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -200,7 +198,7 @@ def load_settings(path: Path | str) -> Settings:
             each with its key and what is allowed.
     """
     file = Path(path).resolve()
-    raw = _read_chain(file, str(path))
+    raw = read_chain(file, str(path))
     unset = sorted(_find_unset(raw))
     if unset:
         raise SettingsError(str(path), [f"environment variable {name} is not set and has no default" for name in unset])
@@ -222,49 +220,6 @@ def _add_followed(settings: Settings) -> Settings:
     sources = extend_sources(settings.sources, settings.years, followed)
     years = tuple(sorted({year for source in sources.values() for year in source.years or ()} | {*settings.years}))
     return settings.model_copy(update={"sources": sources, "years": years})
-
-
-def _read_toml(file: Path, shown: str) -> dict[str, Any]:
-    if not file.is_file():
-        raise SettingsError(shown, ["found no file, expected a TOML settings file. See examples/"])
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise SettingsError(shown, [f"not UTF-8 text: {error}"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(shown, [f"not valid TOML: {error}"]) from error
-
-
-def _read_chain(file: Path, shown: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Read a file over what it extends; that stands beside it, so relative paths mean the same in both."""
-    raw = _read_toml(file, shown)
-    base = raw.pop(_BASE, None)
-    if base is None:
-        return raw
-    if not isinstance(base, str) or Path(base).name != base:
-        raise SettingsError(shown, [f"key '{_BASE}': found {base!r}, expected the name of a file beside this one"])
-    chain = (*above, file.name)
-    if base in chain:
-        raise SettingsError(shown, [f"key '{_BASE}': found {' > '.join([*chain, base])}, expected no circle"])
-    under = _read_chain(file.with_name(base), str(file.with_name(base)), chain)
-    return _merge(_leave_area(under, raw), raw)
-
-
-def _leave_area(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Leave out where the area of a base is where a file says another: one key alone may say it."""
-    area, given = base.get("area"), own.get("area")
-    if not isinstance(area, dict) or not isinstance(given, dict) or not set(AREA_KEYS) & set(given):
-        return base
-    return base | {"area": {key: value for key, value in area.items() if key not in AREA_KEYS}}
-
-
-def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Let a file's own keys win over those of its base; tables are merged, lists are replaced."""
-    merged = dict(base)
-    for key, value in own.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
 
 
 def _expand(value: Any) -> Any:

@@ -10,7 +10,8 @@ import shapely
 
 from transforms.area import Area, area_of_boxes, area_of_shapes
 from transforms.lattice import enumerate_places
-from warehouse.plan import BLOCK_PX, Plan, PlanRequest, make_plan, suggest_sample
+from warehouse.plan import BLOCK_PX, Plan, make_plan, suggest_sample
+from warehouse.plan_request import PlanRequest
 from warehouse.products import load_registry
 from warehouse.rates import MachineRates
 from warehouse.sections import KeepSettings, KeepWindow, UpsampleSettings

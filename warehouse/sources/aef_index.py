@@ -78,6 +78,20 @@ def list_aef_files(
         AnotherProductError: the rows are of another STAC collection than the product's, or of several.
     """
     index = _find_index(product, source)
+    wanted = _read_years(index, product, years)
+    is_stac = "assets" in wanted.column_names
+    parse: Callable[[Row, SourcePath, SourcePath], Row] = _parse_stac_row if is_stac else _parse_table_row
+    candidates = (wanted if area is None else _near(wanted, area.bbox, is_stac=is_stac)).to_pylist()
+    degrees = [_stac_degrees(r) if is_stac else _table_degrees(r) for r in candidates]
+    return [
+        parse(row | where, index, source.root)
+        for row, where in zip(candidates, degrees, strict=True)
+        if area is None or touches(where, area)
+    ]
+
+
+def _read_years(index: SourcePath, product: Product, years: frozenset[int]) -> pa.Table:
+    """Read the rows of some years, with the columns that their form needs, and check them."""
     with open_parquet(index) as file:
         names = file.schema_arrow.names
         is_stac = "assets" in names
@@ -91,18 +105,11 @@ def list_aef_files(
         table = file.read(columns=columns)
     if not is_stac:
         _check_types(table.schema, index)
-    parse: Callable[[Row, SourcePath, SourcePath], Row] = _parse_stac_row if is_stac else _parse_table_row
     wanted = table.filter(pc.is_in(_years_of(table), pa.array(sorted(years), pa.int64())))
     _check_collection(wanted, product, index)
     if not is_stac:
         _check_values(wanted, index)
-    candidates = (wanted if area is None else _near(wanted, area.bbox, is_stac=is_stac)).to_pylist()
-    degrees = [_stac_degrees(r) if is_stac else _table_degrees(r) for r in candidates]
-    return [
-        parse(row | where, index, source.root)
-        for row, where in zip(candidates, degrees, strict=True)
-        if area is None or touches(where, area)
-    ]
+    return wanted
 
 
 def identify_index(product: Product, source: SourceSettings) -> str:

@@ -9,6 +9,7 @@ listing of files (`index.py`), the lattice (`transforms/lattice.py`).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,8 @@ _GEOHASH_LENGTH = 11
 _GEOHASH_ALPHABET = "0123456789bcdefghjkmnpqrstuvwxyz"
 
 Ids = npt.NDArray[np.uint64]
+#: Ids of a row group, and which of them lie inside.
+_GroupIds = tuple[Ids, npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -93,30 +96,8 @@ def read_patches(path: SourcePath, product: Product, *, area: Bbox | None = None
         geometry = _check_columns(file.schema_arrow, path, product)
         check_statement(path, product, year, read_statement(file.schema_arrow.metadata, path))
         groups = [_read_group_ids(file, number, path, area) for number in range(file.num_row_groups)]
-        ids = np.concatenate([np.empty(0, np.uint64), *(ids[inside] for ids, inside in groups)])
-        # filled in place: a file holds 360 MB of vectors, which should not be in memory twice
-        vectors = np.empty((len(ids), product.dims), np.float32)
-        problems: list[str] = []
-        start, first_row = 0, 0
-        for number, (group_ids, inside) in enumerate(groups):
-            rows, first_row = first_row + np.flatnonzero(inside), first_row + len(inside)
-            if not len(rows):
-                continue
-            table = file.read_row_group(number, columns=[product.vector_column, geometry])
-            if not inside.all():
-                table = table.filter(pa.array(inside))
-            points = read_geometries(table.replace_schema_metadata(file.schema_arrow.metadata), geometry, str(path))
-            stacked, found = stack_list_column(table[product.vector_column], product.dims, product.vector_column, rows)
-            problems += found + _find_misplaced(group_ids[inside], points)
-            if len(stacked) == len(table):
-                vectors[start : start + len(table)] = stacked
-            start += len(table)
-    if problems:
-        raise SourceContentError(
-            str(path),
-            problems,
-            "Is this another product or release? Give it a registry entry of its own, or download it again.",
-        )
+        vectors = _read_vectors(file, path, product, geometry, groups)
+    ids = np.concatenate([np.empty(0, np.uint64), *(ids[inside] for ids, inside in groups)])
     places = _recover(ids, path)
     # ids may be off by rounding within the tolerance; the lattice's own key joins and finds copies
     key, is_empty = encode(places.lon, places.lat), not any(len(inside) for _, inside in groups)
@@ -151,6 +132,40 @@ def parse_ids(column: pa.ChunkedArray, path: SourcePath) -> Ids:
     return ids.astype(np.uint64)
 
 
+def _read_vectors(
+    file: pq.ParquetFile, path: SourcePath, product: Product, geometry: str, groups: Sequence[_GroupIds]
+) -> FloatMatrix:
+    """Read the vectors of the ids inside, and check them and their geometry; row groups without one are left alone.
+
+    Raises:
+        SourceContentError: all that is wrong in the file.
+    """
+    # filled in place: a file holds 360 MB of vectors, which should not be in memory twice
+    vectors = np.empty((sum(int(inside.sum()) for _, inside in groups), product.dims), np.float32)
+    problems: list[str] = []
+    start, first_row = 0, 0
+    for number, (group_ids, inside) in enumerate(groups):
+        rows, first_row = first_row + np.flatnonzero(inside), first_row + len(inside)
+        if not len(rows):
+            continue
+        table = file.read_row_group(number, columns=[product.vector_column, geometry])
+        if not inside.all():
+            table = table.filter(pa.array(inside))
+        points = read_geometries(table.replace_schema_metadata(file.schema_arrow.metadata), geometry, str(path))
+        stacked, found = stack_list_column(table[product.vector_column], product.dims, product.vector_column, rows)
+        problems += found + _find_misplaced(group_ids[inside], points)
+        if len(stacked) == len(table):
+            vectors[start : start + len(table)] = stacked
+        start += len(table)
+    if problems:
+        raise SourceContentError(
+            str(path),
+            problems,
+            "Is this another product or release? Give it a registry entry of its own, or download it again.",
+        )
+    return vectors
+
+
 def _check_columns(schema: pa.Schema, path: SourcePath, product: Product) -> str:
     """Give the name of the geometry column after checking that ids and vectors are there."""
     missing = [name for name in (_ID_COLUMN, product.vector_column) if name not in schema.names]
@@ -172,9 +187,7 @@ def _is_float_list(kind: pa.DataType) -> bool:
     return bool(is_list and pa.types.is_float32(kind.value_type))
 
 
-def _read_group_ids(
-    file: pq.ParquetFile, number: int, path: SourcePath, area: Bbox | None
-) -> tuple[Ids, npt.NDArray[np.bool_]]:
+def _read_group_ids(file: pq.ParquetFile, number: int, path: SourcePath, area: Bbox | None) -> _GroupIds:
     """Read the ids of a row group, and which of them lie in the area."""
     ids = parse_ids(file.read_row_group(number, columns=[_ID_COLUMN])[_ID_COLUMN], path)
     return ids, np.ones(len(ids), bool) if area is None else _is_inside(ids, area)
