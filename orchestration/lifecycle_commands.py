@@ -29,7 +29,7 @@ from orchestration.console import (
 )
 
 #: States as columns of `isthmus status`, in the order of trouble.
-_STATES = ("current", "stale", "missing", "failed", "left over")
+_STATES = ("current", "stale", "missing", "failed", "withdrawn", "left over")
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def status(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is stored, and what of it is current, stale, missing, failed or left over.
+    """Show what is stored, and what of it is current, stale, missing, failed, withdrawn or left over.
 
     Looks at stored files only: `isthmus releases` looks at the sources.
     """

@@ -224,8 +224,10 @@ class Pipeline:
         Raises:
             WarehouseBusyError: another run holds the warehouse.
         """
+        chosen = {(one.table, one.key) for one in left_over}
         with self._hold():
-            drop(left_over, self.warehouse.root)
+            self._look_again()  # a run in between may have been asked for some of it
+            drop([one for one in self.left_over() if (one.table, one.key) in chosen], self.warehouse.root)
             forget_partitions(self._instance, **self._keys())
             if "publish" in self._jobs:
                 yield self._run(Step("publish", ALL), started)

@@ -18,11 +18,13 @@ from typing import Any
 import pyarrow as pa
 
 from transforms.cells import Cell
+from transforms.tasks import Task
 from warehouse.cell_seals import SEAL_TABLE, SUCCESS, read_seal, read_seals
 from warehouse.fingerprints import hash_of
 from warehouse.layout import PartitionKey
 from warehouse.lineage import read_fingerprint
 from warehouse.provenance import Provenance
+from warehouse.recipes.settings import scoring
 from warehouse.recipes.table import logic_of
 from warehouse.sections import KeepWindow
 from warehouse.store import Warehouse, evaluate_settings
@@ -32,22 +34,17 @@ from warehouse.task_data import TaskData
 CELL_TABLES = ("out_probe__confusions", "out_probe__sums", "out_probe__predictions", SEAL_TABLE)
 
 
-def ground_facts(warehouse: Warehouse, year: int) -> dict[str, Any]:
-    """List what all cells of a year share: products, files, stored features, labels and settings."""
-    settings = evaluate_settings(warehouse)
+def ground_facts(warehouse: Warehouse, year: int, task: Task) -> dict[str, Any]:
+    """List what all cells of a year and task share: settings and stored features, with what decides their values.
+
+    Other years are among them only where changes between years are scored: next year's release must not run the cells
+    of this one again.
+    """
+    years = None if task == "T7" else year
     return {
         "version": logic_of(SEAL_TABLE),
-        "year": year,
-        "compare": warehouse.settings.compare.model_dump(),
-        "evaluate": settings.model_dump(exclude={"tasks", "schemes"}),
-        "pool": warehouse.settings.pool.model_dump(exclude={"operators"}),
-        "label": warehouse.label(settings.label).model_dump(mode="json", exclude={"path"}),
-        "files": [
-            sorted(zip(index["path"].to_pylist(), index["etag"].to_pylist(), strict=True))
-            for index in (warehouse.read(f"raw_{name}__index") for name in warehouse.settings.sources)
-        ],
-        "products": [product.model_dump(mode="json") for product in warehouse.products.values()],
-        "features": _feature_versions(warehouse),
+        **scoring(warehouse, year),
+        "features": _feature_versions(warehouse, years),
     }
 
 
@@ -59,8 +56,8 @@ def ground_of(facts: Mapping[str, Any], data: TaskData | None, folds: pa.Table) 
     return hash_of({**facts, "units": data.fingerprint() if data is not None else None, "folds": _hash_table(folds)})
 
 
-def _feature_versions(warehouse: Warehouse) -> list[tuple[str, str, str]]:
-    """List the stored tables that features are read from, with what decides the values of each partition."""
+def _feature_versions(warehouse: Warehouse, year: int | None) -> list[tuple[str, str, str]]:
+    """List the stored partitions that features of a year, or of all, are read from, with what decides their values."""
     pixels, patches = warehouse.pixel_product, warehouse.patch_product
     tables = [f"core_{p.name}__{'patches' if p.grain == 'patch' else 'pixels'}" for p in (pixels, patches) if p]
     if pixels and patches:
@@ -69,7 +66,7 @@ def _feature_versions(warehouse: Warehouse) -> list[tuple[str, str, str]]:
         (table, key): read_fingerprint(warehouse, table, key)
         for table in tables
         if table in warehouse.specs
-        for key in warehouse.partitions(table)
+        for key in warehouse.partitions(table, year=year)
     }
     return [(table, str(key), found.values if found else "") for (table, key), found in stored.items()]
 

@@ -1,5 +1,7 @@
 """Files of years, areas and tables that the settings no longer ask for: finding them, and dropping them.
 
+What a source no longer lists is not among them: it cannot be read again, and a bucket may lack a file for a day.
+
 Belongs here: which stored partitions nobody asks for, removing their files. Does not: partitions that are asked for and
 are not current (`partition_states.py`), the lock of a run (`run_lock.py`), keys of Dagster.
 """
@@ -11,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.cell_seals import SEAL_TABLE
 from warehouse.layout import PART_FILE, PartitionKey, is_table_name, parse_partition
 from warehouse.lineage import Lineage
 from warehouse.store import Warehouse
@@ -34,7 +37,7 @@ class LeftOver:
 
 
 def find_left_over(warehouse: Warehouse, lineage: Lineage) -> list[LeftOver]:
-    """List what is stored and not asked for, by table and key.
+    """List what is stored and not wanted, by table and key.
 
     Args:
         warehouse: the warehouse; its indexes and shards are those of the settings as they are now.
@@ -49,11 +52,13 @@ def find_left_over(warehouse: Warehouse, lineage: Lineage) -> list[LeftOver]:
 def drop(left_over: Sequence[LeftOver], root: Path) -> None:
     """Remove partitions, and the folders that this leaves empty; stopped half-way, the rest is found again.
 
+    Seals of cells go first: one must never stand on a part of its cell.
+
     Args:
         left_over: from `find_left_over`.
         root: of the warehouse.
     """
-    for one in left_over:
+    for one in sorted(left_over, key=lambda one: one.table != SEAL_TABLE):
         for path in one.files:
             path.unlink(missing_ok=True)
             _remove_empty(path.parent, root)
@@ -71,7 +76,7 @@ def _of_table(warehouse: Warehouse, lineage: Lineage, table: str) -> Iterator[Le
         for path in folder.rglob(pattern):
             files.setdefault(parse_partition(path.relative_to(folder)), []).append(path)
     for key in sorted(files, key=str):
-        if not lineage.is_asked(table, key):
+        if not lineage.is_wanted(table, key):
             found = tuple(sorted(files[key]))
             yield LeftOver(table, key, found, sum(path.stat().st_size for path in found))
 

@@ -17,6 +17,7 @@ from warehouse.fingerprints import Fingerprint, fingerprint_in, hash_of
 from warehouse.layout import PartitionKey, partition_path
 from warehouse.reader import read_footer
 from warehouse.recipes.inputs import Selection
+from warehouse.recipes.scope import FROM_FILES
 from warehouse.recipes.table import RECIPES, Recipe
 from warehouse.table_spec import SCHEMA_VERSION, TableSpec
 
@@ -63,6 +64,13 @@ class Lineage:
     def is_asked(self, table: str, key: PartitionKey) -> bool:
         """Tell whether the settings ask for a partition."""
         return table in self.recipes and key in self.keys(table)
+
+    def is_wanted(self, table: str, key: PartitionKey) -> bool:
+        """Tell whether the settings ask for a partition, or would if its source files were still there."""
+        if table not in self.recipes or self.recipes[table][0].keys not in FROM_FILES:
+            return self.is_asked(table, key)
+        shards = {shard.key for shard in self._warehouse.shards()}
+        return key.year in self._warehouse.settings.years and (key.shard is None or key.shard in shards)
 
     def expected(self, table: str, key: PartitionKey) -> Fingerprint:
         """Give the fingerprint that a partition has if it and all that it is made from are current."""

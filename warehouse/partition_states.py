@@ -37,6 +37,7 @@ class PartitionState(Enum):
     STALE = "stale"
     MISSING = "missing"
     FAILED = "failed"
+    WITHDRAWN = "withdrawn"
     LEFT_OVER = "left over"
 
 
@@ -71,7 +72,7 @@ class PartitionStates:
         self.lineage = Lineage(warehouse)
 
     def survey(self) -> Iterator[PartitionStatus]:
-        """Give the state of every partition that is asked for, then those that are stored and no longer asked for.
+        """Give the state of every partition that is asked for, then of others that are stored.
 
         Raises:
             PartitionMissingError: indexes or shards are not stored yet.
@@ -79,6 +80,7 @@ class PartitionStates:
         for table in self.lineage.recipes:
             for key in self.lineage.keys(table):
                 yield self.status(table, key)
+        yield from self._withdrawn()
         for one in self.left_over():
             yield PartitionStatus(one.table, one.key, PartitionState.LEFT_OVER, ("the settings do not ask for it",))
 
@@ -113,6 +115,17 @@ class PartitionStates:
         if set(seals) != asked:
             return PartitionStatus(table, key, PartitionState.STALE, ("cells are stored that are not asked for",))
         return PartitionStatus(table, key, summary.state, summary.reasons)
+
+    def _withdrawn(self) -> Iterator[PartitionStatus]:
+        """List what is stored and wanted, and has no source files any more."""
+        for table in self.lineage.recipes:
+            if self._warehouse.specs[table].is_cells:
+                continue
+            for key in self._warehouse.stored_partitions(table):
+                if not self.lineage.is_asked(table, key) and self.lineage.is_wanted(table, key):
+                    yield PartitionStatus(
+                        table, key, PartitionState.WITHDRAWN, ("the source no longer lists its files; it is kept",)
+                    )
 
     def left_over(self) -> list[LeftOver]:
         """List what is stored and not asked for."""

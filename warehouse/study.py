@@ -85,9 +85,8 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     """
     folds = read_folds(warehouse, year)
     cells = list_cells(warehouse)
-    facts = ground_facts(warehouse, year)
     asked = dict.fromkeys(cell.task for cell in cells)
-    tasks = {task: _open_task(warehouse, task, year, cells, folds, facts) for task in asked}
+    tasks = {task: _open_task(warehouse, task, year, cells, folds) for task in asked}
     files = CellFiles(warehouse, year)
     fingerprints = {cell: _fingerprint(warehouse, cell, tasks[cell.task]) for cell in cells}
     files.drop_stale(fingerprints)
@@ -119,7 +118,7 @@ class _OpenTask:
         data: its units; None where it cannot be asked.
         problem: why not.
         folds: of the year.
-        facts: what all cells of the year share.
+        facts: what all its cells share.
     """
 
     task: Task
@@ -144,9 +143,7 @@ class _OpenTask:
         return self._plans[scheme]
 
 
-def _open_task(
-    warehouse: Warehouse, task: Task, year: int, cells: Sequence[Cell], folds: StoredFolds, facts: Mapping[str, Any]
-) -> _OpenTask:
+def _open_task(warehouse: Warehouse, task: Task, year: int, cells: Sequence[Cell], folds: StoredFolds) -> _OpenTask:
     """Load a task once for all its cells; one that cannot be asked leaves a reason and the others alone."""
     data, problem = None, ""
     arms = [ARMS[name] for name in dict.fromkeys(cell.arm for cell in cells if cell.task == task)]
@@ -154,7 +151,7 @@ def _open_task(
         data = load_task(warehouse, task, year, arms)
     except IsthmusError as error:
         problem = str(error)
-    return _OpenTask(task, data, problem, folds, facts)
+    return _OpenTask(task, data, problem, folds, ground_facts(warehouse, year, task))
 
 
 @dataclass(frozen=True)

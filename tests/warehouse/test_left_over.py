@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TinyRun
+from tests.warehouse.fake_tables import PROVENANCE
 from warehouse.layout import ALL, PartitionKey
 from warehouse.left_over import LeftOver, drop, find_left_over
 from warehouse.lineage import Lineage
+from warehouse.partition_states import PartitionState, PartitionStates
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
@@ -84,3 +86,23 @@ def test_a_drop_that_was_stopped_goes_on(copy: Warehouse) -> None:
     found[0].files[0].unlink()  # half of the work was done
     drop(found, copy.root)
     assert left_over(smaller) == []
+
+
+def test_what_a_source_lost_is_kept_and_called_withdrawn(copy: Warehouse) -> None:
+    index = copy.read("raw_eg__index")
+    copy.write("raw_eg__index", ALL, index.slice(0, 0), PROVENANCE)
+    bare = Warehouse(copy.settings)
+    assert left_over(bare) == []
+    withdrawn = [one for one in PartitionStates(bare).survey() if one.state is PartitionState.WITHDRAWN]
+    assert Counter(one.table for one in withdrawn)["core_eg__patches"] == 4
+    assert {one.key.year for one in withdrawn} == {2024}
+
+
+def test_the_seal_of_a_cell_goes_before_its_counts(copy: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[str] = []
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda path, **options: (gone.append(path.parts[-3]), unlink(path, **options)))
+    drop(left_over(Warehouse(copy.settings.model_copy(update={"evaluate": None}))), copy.root)
+    n_seals = gone.count("out_probe__metrics")
+    assert gone[:n_seals] == ["out_probe__metrics"] * n_seals
+    assert "out_probe__confusions" in gone[n_seals:]

@@ -157,3 +157,7 @@ def _year_shards(warehouse: Warehouse, products: Sequence[Product]) -> list[Part
         for shard in warehouse.shards()
         if all(warehouse.index_rows(one, year, shard.bbox).num_rows for one in products)
     ]
+
+
+#: Keys that a table has only where its products have files.
+FROM_FILES = (with_files, with_files_of_both, years_with_files)

@@ -158,16 +158,23 @@ def folds(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
 
 def cells(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
     """Give what all cells of a year share; which cells are asked for is seen by their files."""
+    windows = [window.model_dump() for window in warehouse.settings.keep.windows]
+    return {**scoring(warehouse, key.require_year()), "windows": windows}
+
+
+def scoring(warehouse: Warehouse, year: int) -> dict[str, Any]:
+    """Give what decides the scores of every cell of a year: not the titles, other years or other products."""
     settings = warehouse.settings
-    assert settings.evaluate is not None  # the table exists only with it
+    assert settings.evaluate is not None  # cells exist only with it
+    label = warehouse.label(settings.evaluate.label)
     return {
         "evaluate": settings.evaluate.model_dump(exclude={"tasks", "schemes"}),
         "compare": settings.compare.model_dump(),
         "pool": settings.pool.model_dump(exclude={"operators"}),
-        "windows": [window.model_dump() for window in settings.keep.windows],
-        "label": warehouse.label(settings.evaluate.label).model_dump(mode="json", exclude={"path", "lists", "title"}),
+        "label": label.model_dump(mode="json", exclude={"path", "lists", "title", "years"}),
+        "label_year": label.years.get(year),
         "products": [one.model_dump(mode="json", exclude={"title", "years"}) for one in list_pair(warehouse)],
-        "year": key.year,
+        "year": year,
     }
 
 
