@@ -70,4 +70,14 @@ def _is_over(pid: int) -> bool:
 def find_last_killed(instance: dg.DagsterInstance, sensor: str) -> dg.DagsterRun | None:
     """Give the last run that a sensor asked for, if it was killed."""
     runs = instance.get_runs(dg.RunsFilter(tags={SENSOR_TAG: sensor}), limit=1)
-    return runs[0] if runs and KILLED_TAG in runs[0].tags else None
+    return runs[0] if runs and _was_killed(instance, runs[0]) else None
+
+
+def _was_killed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Tell whether a run was closed because its process was killed, be it by us or by Dagster's server, if that lives.
+
+    The server marks such a run as failed; a body that raised leaves a failed step, a killed process none.
+    """
+    if run.status == dg.DagsterRunStatus.FAILURE:
+        return not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    return run.status == dg.DagsterRunStatus.CANCELED and KILLED_TAG in run.tags

@@ -57,7 +57,9 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Failed
     """Say why a run failed, from its event log."""
     events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)]
     said = [message for event in events if event is not None and (message := _read_message(event)) is not None]
-    message = "; ".join(dict.fromkeys(said)) or "the run ended without a word; see its log in `isthmus ui`"
+    message = (
+        "; ".join(dict.fromkeys(said)) or "its process ended without a word: killed, by a reboot or a lack of memory?"
+    )
     return FailedStep(run.job_name, _name_partition(run), message, run.run_id)
 
 

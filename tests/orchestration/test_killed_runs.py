@@ -88,6 +88,29 @@ def test_a_killed_run_is_asked_for_again_with_what_it_had(instance: dg.DagsterIn
     assert ask_again(instance, "watch_aef", None) is None
 
 
+def test_a_run_that_the_server_found_dead_is_asked_for_again(instance: dg.DagsterInstance, dead_pid: int) -> None:
+    run = instance.get_run_by_id(start(instance, dead_pid))
+    assert run is not None
+    instance.report_run_failed(run, "terminated by signal 9")
+    result = ask_again(instance, "watch_eg", None)
+    assert result is not None
+    assert [request.run_key for request in result.run_requests or []] == ["eg:1:abc+"]
+
+
+def test_a_run_whose_body_raised_is_not_asked_for_again(instance: dg.DagsterInstance) -> None:
+    @dg.op
+    def body() -> None:
+        raise ValueError
+
+    @dg.job
+    def failing() -> None:
+        body()
+
+    result = failing.execute_in_process(instance=instance, raise_on_error=False, tags=SENSOR)
+    assert not result.success
+    assert ask_again(instance, "watch_eg", None) is None
+
+
 def test_a_run_that_is_killed_again_and_again_waits_for_a_person(instance: dg.DagsterInstance, dead_pid: int) -> None:
     start(instance, dead_pid, **{"dagster/run_key": "eg:1:abc+++"})
     assert ask_again(instance, "watch_eg", None) is None
