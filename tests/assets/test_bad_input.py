@@ -268,6 +268,7 @@ def test_the_form_of_2023_of_another_model_is_refused_with_an_entry_that_can_be_
     for file in bad_files.find_eg(stage.world).parent.glob("*.parquet"):
         bad_files.state_model(stage.world, "dino_vits16", YEAR, file.name[:5])
     observe_releases(warehouse, product)
+    write_spine(warehouse, product, PartitionKey(shard=WEST))  # places are of a model and grid, too
     assert ingest_patches(warehouse, product, PartitionKey(YEAR, WEST)).rows > 0
 
 
