@@ -28,8 +28,8 @@ def ask(config: Path, *arguments: str) -> str:
 
 def test_the_cache_is_shown_and_emptied(config: Path, tmp_path: Path) -> None:
     blocks = BlockCache(CacheLimits(tmp_path / "blocks", 10**6))
-    blocks.put("file", 0, memoryview(bytes(1000)))
-    blocks.put("file", 1, memoryview(bytes(1000)))
+    blocks.put("0" * 32, 0, memoryview(bytes(1000)))
+    blocks.put("0" * 32, 1, memoryview(bytes(1000)))
     (row,) = json.loads(ask(config, "--json"))
     assert row == {
         "root": str(tmp_path / "blocks"), "files": 1, "blocks": 2, "n_bytes": 2008, "max_bytes": 500_000_000,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
+import re
 import tempfile
 import threading
 import zlib
@@ -34,6 +34,9 @@ _LOW_WATER = 0.9
 _RECOUNT_SHARE = 0.05
 _PART_PREFIX = ".part-"
 _PUT_TRIES = 5
+#: What the cache itself has written; anything else in its folder is somebody's.
+_FOLDER = re.compile(r"[0-9a-f]{32}")
+_BLOCK = re.compile(rf"[0-9]+|{re.escape(_PART_PREFIX)}.+")
 
 
 @dataclass
@@ -96,7 +99,8 @@ class BlockCache:
         content, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
         if len(content) != n_bytes or checksum != _checksum(content):
             self._count(damaged=1)
-            place.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another process was faster, or this user may only read
+                place.unlink()
             return None
         self._count(hits=1)
         return content
@@ -126,8 +130,10 @@ class BlockCache:
 
     def clear(self) -> None:
         """Remove all blocks."""
-        for folder in self._folders():
-            shutil.rmtree(folder, ignore_errors=True)
+        for path, _ in self._list():
+            with contextlib.suppress(OSError):  # another process was faster
+                path.unlink()
+        self._remove_empty_folders()
 
     def _place(self, file: str, number: int) -> Path:
         return self.limits.root / file / str(number)
@@ -158,19 +164,26 @@ class BlockCache:
                 path.unlink()
                 self._count(evicted=1)
             total -= stat.st_size
+        self._remove_empty_folders()
+
+    def _remove_empty_folders(self) -> None:
         for folder in self._folders():
             with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
 
     def _folders(self) -> list[Path]:
-        return [path for path in self.limits.root.iterdir() if path.is_dir()] if self.limits.root.is_dir() else []
+        """List the folders of cached files: a user may have set the root to a folder with files of their own."""
+        if not self.limits.root.is_dir():
+            return []
+        return [path for path in self.limits.root.iterdir() if _FOLDER.fullmatch(path.name) and path.is_dir()]
 
     def _list(self) -> Iterator[tuple[Path, os.stat_result]]:
         for folder in self._folders():
             with contextlib.suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
                     with contextlib.suppress(OSError):
-                        yield Path(entry.path), entry.stat()
+                        if _BLOCK.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                            yield Path(entry.path), entry.stat()
 
 
 @lru_cache(maxsize=8)
