@@ -19,12 +19,11 @@ from affine import Affine
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from transforms.errors import IsthmusError
 from transforms.utm import UtmBox
 from warehouse.errors import SourceFormatError, SourceMissingError
 from warehouse.source_paths import RemotePath, SourcePath
 from warehouse.sources.files import is_there, pin_remote, size_of
-from warehouse.sources.gdal_files import GdalOpener
+from warehouse.sources.gdal_files import GdalOpener, bind_opener, load_tables, raise_failure, read_block_item
 from warehouse.sources.zstd_tiles import find_tiles, read_tiles
 
 #: Gives an array of a shape and a type, values undefined.
@@ -103,12 +102,9 @@ def open_raster(path: SourcePath, **options: Any) -> Iterator[Any]:
         return
     pinned = pin_remote(path)
     opener = GdalOpener(pinned)
-    try:
-        with _open(pinned.name, pinned, {**options, "opener": opener}) as dataset:
-            yield dataset
-    except IsthmusError as error:
-        opener.raise_failure(error)
-        raise
+    with opener.tell_failure(), _open(pinned.name, pinned, {**options, "opener": opener}) as dataset:
+        bind_opener(dataset, opener)
+        yield dataset
 
 
 @contextmanager
@@ -258,6 +254,8 @@ def read_stored(dataset: Any, header: RasterHeader, window: Window, allocate: Al
 
     Raises:
         SourceFormatError: the file is damaged or cut short.
+        SourceChangedError, SourceRefusedError, SourceUnavailableError: a server did not give the bytes of this or an
+            earlier read of the dataset.
     """
     dtype = np.result_type(*header.dtypes)
     values = allocate((header.count, int(window.height), int(window.width)), dtype)
@@ -267,14 +265,21 @@ def read_stored(dataset: Any, header: RasterHeader, window: Window, allocate: Al
             read_tiles(tiles, int(header.nodata), values)
         else:
             with rasterio.Env(**GDAL_OPTIONS):
+                load_tables(dataset, window)
                 dataset.read(window=window, out=values)
     except (RasterioError, OSError) as error:
         raise damaged_error(dataset, header.path, error) from error
+    raise_failure(dataset)
     return values
 
 
 def damaged_error(dataset: Any, path: SourcePath, error: RasterioError | OSError) -> SourceFormatError:
-    """Say how many bytes are there and how many the block table of the file asks for."""
+    """Say how many bytes are there and how many the block table of the file asks for.
+
+    Raises:
+        BaseException: what a read of a remote file met; then its bytes are not to blame.
+    """
+    raise_failure(dataset)
     needed = _needed_bytes(dataset)
     found = size_of(path)
     if needed > found:
@@ -296,7 +301,6 @@ def _needed_bytes(dataset: Any) -> int:
         height, width = dataset.block_shapes[band - 1]
         for row in range(math.ceil(dataset.height / height)):
             for col in range(math.ceil(dataset.width / width)):
-                offset = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
-                size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
-                needed = max(needed, int(offset or 0) + int(size or 0))
+                offset = read_block_item(dataset, "OFFSET", band, row, col)
+                needed = max(needed, offset + read_block_item(dataset, "SIZE", band, row, col))
     return needed

@@ -24,6 +24,7 @@ from numba import njit
 from rasterio.windows import Window
 
 from warehouse.source_paths import RemotePath, SourcePath
+from warehouse.sources.gdal_files import read_block_item
 from warehouse.sources.object_client import ByteSpan
 from warehouse.sources.remote_file import RemoteFile
 
@@ -63,6 +64,9 @@ def find_tiles(dataset: Any, path: SourcePath, window: Window) -> TileStack | No
         dataset: the open raster.
         path: its file.
         window: rows as stored.
+
+    Raises:
+        BaseException: what a read of a remote file met, see `gdal_files.raise_failure`.
     """
     height, width = dataset.block_shapes[0]
     structure = dataset.tags(ns="IMAGE_STRUCTURE")
@@ -81,11 +85,11 @@ def find_tiles(dataset: Any, path: SourcePath, window: Window) -> TileStack | No
     )
     if not (is_tile and is_layout and dataset.nodata is not None):
         return None
-    at = f"{window.col_off // width}_{window.row_off // height}"
+    row, col = window.row_off // height, window.col_off // width
     spans = []
     for band in range(1, dataset.count + 1):
-        offset, size = (dataset.get_tag_item(f"BLOCK_{item}_{at}", "TIFF", bidx=band) for item in ("OFFSET", "SIZE"))
-        spans.append((int(offset or 0), int(size or 0)))
+        offset = read_block_item(dataset, "OFFSET", band, row, col)
+        spans.append((offset, read_block_item(dataset, "SIZE", band, row, col)))
     return TileStack(path, height, width, spans, structure.get("PREDICTOR", "1") == "2")
 
 
