@@ -6,12 +6,12 @@ Belongs here: the kinds of label source and their limits. Does not: reading labe
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from transforms.bigearthnet import CLASSES_19, CLASSES_43
+from warehouse.local_paths import LocalPath
 
 LabelKind = Literal["geotiff", "column", "vector", "bigearthnet"]
 #: What each kind cannot do without, in words.
@@ -51,14 +51,14 @@ class LabelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: LabelKind
-    path: Path | None = None
+    path: LocalPath | None = None
     product: str | None = None
     column: str | None = None
     columns: tuple[str, ...] = ()
     inside: str | None = None
     outside: str | None = None
     nomenclature: Literal[19, 43] = 19
-    lists: Path | None = None
+    lists: LocalPath | None = None
     keep_snow_and_cloud: bool = False
     classes: dict[str, int | str] = Field(default_factory=dict, validate_default=True)
     years: dict[int, int]

@@ -6,7 +6,6 @@ Belongs here: one model per table of the file. Does not: reading files, referenc
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -20,6 +19,7 @@ from transforms.pretraining.study import Init
 from transforms.tasks import TASKS, Task
 from transforms.upsampling.operators import UnknownUpsamplerError, find_upsampler
 from warehouse.layout import check_shard_key
+from warehouse.local_paths import LocalPath
 
 ShardRule = Literal["mgrs", "region", "file"]
 AdapterArm = Literal["native_pixel", "upsampled_bilinear"]
@@ -78,10 +78,10 @@ class AreaSettings(_Strict):
     """
 
     country: str | None = None
-    geometry: Path | None = None
+    geometry: LocalPath | None = None
     tiles: tuple[TileName, ...] = ()
     bbox: Bbox | None = None
-    boundaries: Path | None = None
+    boundaries: LocalPath | None = None
     shard_rule: ShardRule = "mgrs"
     regions: dict[str, Bbox] = Field(default_factory=dict)
 
@@ -250,13 +250,13 @@ class AdapterSettings(_Strict):
 class PathSettings(_Strict):
     """A folder."""
 
-    root: Path
+    root: LocalPath
 
 
 class InstanceSettings(_Strict):
     """Where Dagster keeps its history."""
 
-    instance: Path
+    instance: LocalPath
 
 
 class LimitSettings(_Strict):

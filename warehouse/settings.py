@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SettingsSourceError
 
@@ -41,6 +41,7 @@ from warehouse.sections import (
     UpsampleSettings,
 )
 from warehouse.settings_files import read_chain
+from warehouse.settings_problems import describe_problem, describe_variable
 from warehouse.source_paths import RemotePath, SourcePath
 from warehouse.source_settings import CacheSettings, SourceSettings
 from warehouse.study_sections import StudySettings
@@ -51,7 +52,10 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 class Settings(BaseSettings):
     """Everything that a run needs to know. See `examples/*.toml`."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="ISTHMUS_", env_nested_delimiter="__")
+    # inputs are hidden from pydantic's own messages, which a traceback prints: they may hold a password
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="ISTHMUS_", env_nested_delimiter="__", hide_input_in_errors=True
+    )
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     years: tuple[int, ...] = Field(min_length=1)
@@ -206,9 +210,9 @@ def load_settings(path: Path | str) -> Settings:
     try:
         settings = Settings(**_expand(raw))
     except ValidationError as error:
-        raise SettingsError(str(path), [_describe(item) for item in error.errors()]) from error
+        raise SettingsError(str(path), [describe_problem(item, Settings) for item in error.errors()]) from error
     except SettingsSourceError as error:
-        raise SettingsError(str(path), [_describe_variable(str(error))]) from error
+        raise SettingsError(str(path), [describe_variable(str(error))]) from error
     return _add_followed(_anchor(settings, file.parent))
 
 
@@ -256,45 +260,9 @@ def _check_products(path: str, entries: Any) -> None:
                 Product(name=name, **{**registered.get(name, {}), **_expand(entry)})
             except ValidationError as error:
                 allowed = sorted(set(Product.model_fields) - {"name"})
-                problems += [_describe(item, ("products", name), allowed) for item in error.errors()]
+                problems += [describe_problem(item, Settings, ("products", name), allowed) for item in error.errors()]
     if problems:
         raise SettingsError(path, problems)
-
-
-def _describe_variable(problem: str) -> str:
-    """Say which environment variable cannot be read; the library names the field only."""
-    found = re.search(r'field "(\w+)"', problem)
-    name = f"ISTHMUS_{found.group(1).upper()}" if found else "an environment variable ISTHMUS_..."
-    return f"{name}: found {os.environ.get(name, '')!r}, expected JSON, e.g. [2023, 2024]"
-
-
-def _describe(item: Any, prefix: tuple[str, ...] = (), allowed: list[str] | None = None) -> str:
-    """Say one problem of a ValidationError with its key and what is allowed."""
-    location = [*prefix, *(str(part) for part in item["loc"])]
-    key = ".".join(location) or "settings"
-    if item["type"] == "extra_forbidden":
-        return f"key '{key}' is unknown; allowed here: {allowed or _allowed_keys(location[:-1])}"
-    if item["type"] == "missing":
-        return f"key '{key}' is missing"
-    message = item["msg"].removeprefix("Value error, ")  # pydantic's, before what our own validators say
-    return f"key '{key}': {message} (found {item['input']!r})"[:600]
-
-
-def _allowed_keys(location: list[str]) -> list[str]:
-    """List the keys of the model at a location, walking through dict values and tuples."""
-    model: Any = Settings
-    steps = iter(location)
-    for step in steps:
-        annotation = model.model_fields[step].annotation
-        while not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            arguments = [a for a in getattr(annotation, "__args__", ()) if a not in (type(None), str, ...)]
-            if not arguments:
-                return []
-            if getattr(annotation, "__origin__", None) in (dict, tuple):
-                next(steps, None)  # the dict key or the list index
-            annotation = arguments[-1]
-        model = annotation
-    return sorted(model.model_fields)
 
 
 def _anchor(settings: Settings, folder: Path) -> Settings:

@@ -142,6 +142,20 @@ class RemotePath:
 SourcePath: TypeAlias = Path | RemotePath
 
 
+def refuse_password(url: str) -> None:
+    """Raise where a URL has a user or a password in front of its host.
+
+    Raises:
+        ValueError: it has; the message does not repeat it.
+    """
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise ValueError(
+            "must have no user and no password: settings are shared, and errors, logs and alerts show URLs. For S3 and "
+            "Google Cloud set anonymous = false, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "GOOGLE_APPLICATION_CREDENTIALS, in the environment. Download what is on a web server with a password"
+        )
+
+
 def parse_url(text: str, access: RemoteAccess) -> RemotePath:
     """Read a URL.
 
@@ -154,10 +168,9 @@ def parse_url(text: str, access: RemoteAccess) -> RemotePath:
     scheme = match["scheme"].lower()
     if not match["host"]:
         raise ValueError(f"names no {'bucket' if scheme in ('s3', 'gs') else 'host'} behind {scheme}://")
-    if "@" in match["host"]:
-        raise ValueError("must have no user and no password: settings are shared; give them in the environment")
+    refuse_password(text)
     if re.search(r"[?#*]", text):
-        raise ValueError("must have no '?', '#' or '*'")
+        raise ValueError("must have no '?', '#' or '*'; signed URLs are not read, they end before a run does")
     is_plain = scheme == "http" or (access.endpoint or "").startswith("http://")
     if is_plain and not access.allow_http:
         raise ValueError("is reached without TLS; use https://, or set allow_http = true beside it")

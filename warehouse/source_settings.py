@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator
 
-from warehouse.source_paths import CacheLimits, RemoteAccess, RemotePath, SourcePath, parse_url
+from warehouse.local_paths import LocalPath
+from warehouse.source_paths import CacheLimits, RemoteAccess, RemotePath, SourcePath, parse_url, refuse_password
 
 _BYTES_PER_GB = 10**9
 _ACCESS_KEYS = ("region", "endpoint", "anonymous", "allow_http", "connections", "tries", "timeout_s")
@@ -53,6 +54,13 @@ class SourceSettings(BaseModel):
     year: int | None = None
     years: tuple[int, ...] | None = None
 
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None:
+            refuse_password(endpoint)
+        return endpoint
+
     @field_validator("root", "index", mode="before")
     @classmethod
     def _read_url(cls, value: Any, info: ValidationInfo) -> Any:
@@ -81,7 +89,7 @@ class CacheSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    root: Path = Path("~/.cache/isthmus")
+    root: LocalPath = Path("~/.cache/isthmus")
     max_gb: float = Field(default=10.0, ge=0)
 
     @property

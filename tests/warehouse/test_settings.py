@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -537,3 +538,58 @@ def test_operators_are_read(write) -> None:
     assert settings.pool.operators == ("covariance",)
     assert settings.pool.parameters().gem_p == 2.5
     assert settings.upsample.operators == ("bicubic",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('root = "out/warehouse"', 'root = "s3://bucket/warehouse"', "warehouse.root"),
+        ('instance = "out/dagster"', 'instance = "gs://bucket/dagster"', "dagster.instance"),
+        ('path = "world/*_Map.tif"', 'path = "https://host/*_Map.tif"', "labels.cover.path"),
+        ('path = "world/*_Map.tif"', 'path = "a.tif"\nlists = "s3://bucket/lists"', "labels.cover.lists"),
+        ("bbox = [101.9, 12.4, 102.1, 12.6]", 'geometry = "s3://bucket/area.geojson"', "area.geometry"),
+        ("bbox = [101.9, 12.4, 102.1, 12.6]", 'tiles = ["48PTU"]\nboundaries = "file:///a"', "area.boundaries"),
+        ("[compare]", '[cache]\nroot = "s3://bucket/cache"\n[compare]', "cache.root"),
+    ],
+)
+def test_urls_are_refused_where_a_disk_is_needed(write, old: str, new: str, key: str) -> None:
+    message = problem_of(write((old, new)))
+    assert f"key '{key}': must be on a disk" in message
+    assert "object store is not built yet" in message
+
+
+def test_a_url_that_became_a_path_is_refused_too() -> None:
+    with pytest.raises(ValueError, match="must be on a disk"):
+        AreaSettings(geometry=Path("s3://bucket/area.geojson"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (('root = "world/aef"', 'root = "https://me:s3cret@host/x"'),),
+        (('root = "world/aef"', 'root = "s3://bucket/aef"\nendpoint = "https://me:s3cret@host"'),),
+        (('root = "world/aef"', 'root = "s3://bucket/aef"\nendpoint = "ftp://me:s3cret@host"'),),
+        (('root = "world/aef"', 'root = "https://host/x?X-Amz-Signature=s3cret"'),),
+        (('root = "out/warehouse"', 'root = "s3://me:s3cret@bucket/warehouse"'),),
+        (("[compare]", '[alerts]\nwebhook = "hooks.host/s3cret"\n[compare]'),),
+        # a problem between sections, of which all that was set is the input
+        (
+            ('pixels = "aef"', 'pixels = "eg"'),
+            ("[compare]", '[alerts]\nwebhook = "https://hooks.host/s3cret"\n[compare]'),
+        ),
+    ],
+)
+def test_secrets_are_not_repeated(write, changes: tuple[tuple[str, str], ...]) -> None:
+    path = write(*changes)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "s3cret" not in told
+    assert "not shown" in str(caught.value) or "compare.pixels" in str(caught.value)
+
+
+def test_secrets_in_the_environment_are_not_repeated(write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISTHMUS_SOURCES", '{"aef": {"root": "https://me:s3cret@host/x"')
+    message = problem_of(write())
+    assert "ISTHMUS_SOURCES" in message
+    assert "s3cret" not in message
