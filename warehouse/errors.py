@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from transforms.alignment import explain_alignment
-from transforms.errors import IsthmusError
+from transforms.errors import IsthmusError, LatticeError, ShapeError
 
 
 class SettingsError(IsthmusError):
@@ -48,6 +48,17 @@ class SourceRefusedError(IsthmusError):
 
     def __init__(self, url: str, answer: str, fix: str) -> None:
         super().__init__(f"{url}: found {answer}, expected the file. {fix}")
+
+
+class SourceForbiddenError(SourceRefusedError):
+    """A server does not let this user read a file, or does not tell this user that it is not there (403, 401)."""
+
+    def __init__(self, url: str, answer: str) -> None:
+        super().__init__(
+            url, answer,
+            "Is it public, and the region right? Otherwise set sources.*.anonymous = false and give credentials. A "
+            "bucket answers so for a file that is not there, too, unless s3:ListBucket is granted beside s3:GetObject.",
+        )  # fmt: skip
 
 
 class ListingRefusedError(IsthmusError):
@@ -238,6 +249,18 @@ class OverlappingSourcesError(IsthmusError):
             f"{first} and {second}: found {area_km2:.2f} km2 that both cover in one year, expected none. "
             "Was the layer re-issued? Keep the newer file's row in the index and remove the other."
         )
+
+
+#: What one file is itself the cause of: another file, or another day, has nothing to do with it.
+BAD_FILE_ERRORS = (
+    SourceMissingError,
+    SourceFormatError,
+    SourceContentError,
+    MissingColumnsError,
+    AnotherProductError,
+    LatticeError,
+    ShapeError,
+)
 
 
 class UnknownCountryError(IsthmusError):

@@ -20,6 +20,7 @@ from warehouse.errors import (
     AnotherProductError,
     MissingColumnsError,
     SourceContentError,
+    SourceForbiddenError,
     SourceFormatError,
     SourceMissingError,
 )
@@ -28,7 +29,7 @@ from warehouse.sections import Bbox
 from warehouse.source_paths import RemotePath, SourcePath
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.bounds import SIDES, box_columns, touches, utm_bounds
-from warehouse.sources.files import open_parquet, stat_file, stat_files
+from warehouse.sources.files import open_parquet, stat_file
 from warehouse.sources.rasters import open_raster, read_header
 
 #: Published names, looked for in `annual/` and in the root itself.
@@ -72,6 +73,7 @@ def list_aef_files(
 
     Raises:
         SourceMissingError: there is no index.
+        SourceForbiddenError: a server says no to each place where it may be.
         MissingColumnsError: the index lacks columns.
         SourceFormatError: the index is damaged, or a path or CRS in it cannot be understood.
         SourceContentError: columns are of another type, or rows of these years lack a value.
@@ -194,9 +196,17 @@ def _find_index(product: Product, source: SourceSettings) -> SourcePath:
     places: list[SourcePath] = [source.root / folder / name for name in INDEX_NAMES for folder in ("annual", "")]
     if source.index is not None:
         places = [source.index]
-    for place, facts in zip(places, stat_files(places), strict=True):
+    refused: SourceForbiddenError | None = None
+    for place in places:
+        try:
+            facts = stat_file(place)
+        except SourceForbiddenError as error:  # a bucket without a listing says so of what is not there
+            refused = refused or error
+            continue
         if facts is not None:
             return place.at(facts) if isinstance(place, RemotePath) else place
+    if refused is not None:
+        raise refused
     raise SourceMissingError(
         f"index of {product.name}",
         f"none of {[str(place) for place in places]}",

@@ -31,8 +31,8 @@ from warehouse.source_paths import FileFacts, SourcePath
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.block_memory import BlockMemory
 from warehouse.sources.bounds import SIDES
-from warehouse.sources.files import list_files, stat_files
-from warehouse.sources.mosaic_store import ARRAY, Mosaic, missing_year_error, open_mosaic
+from warehouse.sources.files import find_files, list_files
+from warehouse.sources.mosaic_store import ARRAY, METADATA, Mosaic, missing_year_error, open_mosaic
 from warehouse.sources.nodata import check_whole_pixels, count_nodata_bands
 from warehouse.sources.raster_source import PlannedBlock, RasterSource
 from warehouse.sources.rasters import Allocate, RasterHeader, list_blocks, place_window, window_of
@@ -163,7 +163,8 @@ def list_mosaic_shards(
         raise missing_year_error(mosaic, sorted(years))
     places = _list_places(mosaic, source.root, wanted, area)
     paths = [mosaic.shard_key(mosaic.find_year(year), row, column) for year, row, column in places]
-    facts = stat_files([source.root / path for path in paths])
+    # the metadata are there: beside them, what a bucket without a listing refuses is a shard that it does not hold
+    _, *facts = find_files([source.root / path for path in (METADATA, *paths)])
     found = zip(places, paths, facts, strict=True)
     return [_shard_row(mosaic, *place, path) for place, path, one in found if one is not None]
 

@@ -14,7 +14,7 @@ from transforms.shards import cut_mgrs
 from warehouse.errors import ListingRefusedError
 from warehouse.source_paths import SourcePath
 from warehouse.sources.bounds import box_columns, touches
-from warehouse.sources.files import list_files, stat_files
+from warehouse.sources.files import find_files, list_files
 
 #: `stop` is exclusive.
 EG_NAME = re.compile(r"^(?P<mgrs>\d{2}[A-Z]{3})_(?P<start>\d{4}-\d{2}-\d{2})_(?P<stop>\d{4}-\d{2}-\d{2})\.parquet$")
@@ -42,6 +42,7 @@ def list_eg_names(root: SourcePath, years: Collection[int], area: Area | None) -
     Raises:
         SourceMissingError: the root is no folder.
         ListingRefusedError: the server has no listing, and there is no area or no choice of years.
+        SourceForbiddenError: a server says no to each of these files.
     """
     patterns = [f"{year}/*.parquet" for year in sorted(years)] if len(years) <= _FEW_YEARS else ["*/*.parquet"]
     try:
@@ -50,7 +51,7 @@ def list_eg_names(root: SourcePath, years: Collection[int], area: Area | None) -
         if area is None or len(years) > _FEW_YEARS:
             raise
     names = [f"{y}/{tile}_{y}-01-01_{y + 1}-01-01.parquet" for y in sorted(years) for tile in _tiles_of(area)]
-    found = stat_files([root / name for name in names])
+    found = find_files([root / name for name in names])
     return [name for name, facts in zip(names, found, strict=True) if facts is not None]
 
 

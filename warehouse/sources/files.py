@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import SourceFormatError, SourceMissingError, SourceRefusedError
+from warehouse.errors import SourceForbiddenError, SourceFormatError, SourceMissingError, SourceRefusedError
 from warehouse.provenance import decode_footer
 from warehouse.source_paths import FileFacts, RemotePath, SourcePath
 from warehouse.sources import fetch_loop
@@ -54,6 +54,36 @@ def _stat_local(path: Path) -> FileFacts | None:
     return FileFacts(stat.st_size, f"{stat.st_size:x}-{stat.st_mtime_ns:x}")
 
 
+def find_files(paths: Sequence[SourcePath]) -> list[FileFacts | None]:
+    """Give size and ETag of files that may or may not be there, None where there is none; all are of one root.
+
+    A bucket that lets nobody list it answers 403 for what is not there. That is taken for an absence only where the
+    same bucket gives another of the files: then it is not the credentials, or the region.
+
+    Raises:
+        SourceForbiddenError: a server says no, and none of the files is there.
+        SourceRefusedError, SourceUnavailableError: see `stat_files`.
+    """
+    remote = [path for path in paths if isinstance(path, RemotePath)]
+    if len(remote) < len(paths):
+        return stat_files(paths)
+    found = fetch_loop.wait(_head_or_refuse(remote))
+    refused = next((one for one in found if isinstance(one, SourceForbiddenError)), None)
+    if refused is not None and not any(isinstance(one, FileFacts) for one in found):
+        raise refused
+    return [one if isinstance(one, FileFacts) else None for one in found]
+
+
+async def _head_or_refuse(paths: Sequence[RemotePath]) -> list[FileFacts | SourceForbiddenError | None]:
+    async def ask(path: RemotePath) -> FileFacts | SourceForbiddenError | None:
+        try:
+            return await open_client(path).head(path.key)
+        except SourceForbiddenError as error:
+            return error
+
+    return list(await asyncio.gather(*(ask(path) for path in paths)))
+
+
 async def _head_all(paths: Sequence[RemotePath]) -> list[FileFacts | None]:
     return list(await asyncio.gather(*(open_client(path).head(path.key) for path in paths)))
 
@@ -83,11 +113,20 @@ def locate(root: SourcePath, row: Mapping[str, Any]) -> SourcePath:
     Args:
         root: source root.
         row: `path`, `size_bytes` and `etag` of the index; the latter are None for a file that was missing.
+
+    Raises:
+        SourceMissingError: a remote file was missing when the index was made. It may be there by now, but no version of
+            it is known: header and blocks could be of two.
     """
     path = root / row["path"]
-    if isinstance(path, RemotePath) and row.get("etag") is not None:
-        return path.at(FileFacts(row["size_bytes"], row["etag"]))
-    return path
+    if not isinstance(path, RemotePath):
+        return path
+    if row.get("etag") is None:
+        raise SourceMissingError(
+            str(path), "no such file when the index was made", "the file that the index lists",
+            "Run again: the index is read anew. If the file was taken back, remove its row from the index.",
+        )  # fmt: skip
+    return path.at(FileFacts(row["size_bytes"], row["etag"]))
 
 
 def is_there(path: SourcePath) -> bool:

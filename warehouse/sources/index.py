@@ -22,7 +22,7 @@ import shapely
 from transforms.area import Area
 from transforms.errors import IsthmusError
 from transforms.sentinel2 import sentinel2_tile_box
-from warehouse.errors import SourceMissingError, SourceUnavailableError
+from warehouse.errors import BAD_FILE_ERRORS, SourceMissingError
 from warehouse.products import Layout, Product
 from warehouse.schemas import build_specs
 from warehouse.source_paths import SourcePath
@@ -161,7 +161,7 @@ def list_unreadable(product: Product, source: SourceSettings, index: pa.Table) -
         index: rows of `raw_{product}__index`.
 
     Returns:
-        One message per bad file; files without rows are no problem.
+        One message per file without a place; files without rows are no problem.
     """
     read_bounds = _tile_bounds if product.layout == "eg_geoparquet" else _BOUNDS.get(product.layout)
     if read_bounds is None:
@@ -169,9 +169,15 @@ def list_unreadable(product: Product, source: SourceSettings, index: pa.Table) -
     messages = []
     for path in index.filter(pc.is_null(index["west_deg"]))["path"].to_pylist():
         try:
-            read_bounds(source.root / path, product)
+            bounds = read_bounds(source.root / path, product)
         except IsthmusError as error:
             messages.append(str(error))
+            continue
+        if bounds:
+            messages.append(
+                f"{source.root / path}: found a file that can be read now, but could not when the index was made, "
+                "expected its bounds in the index: no shard has read it. Run again: the index is read anew."
+            )
     return messages
 
 
@@ -183,12 +189,13 @@ def _is_written_from_simulated(product: Product, path: SourcePath, row: Row) -> 
 def _try_bounds(
     read_bounds: Callable[[SourcePath, Product], Mapping[str, Any]], path: SourcePath, product: Product
 ) -> Mapping[str, Any]:
-    """Give the bounds of a file; none where it is bad: its row stays, and reading it says what is wrong."""
+    """Give the bounds of a file; none where it is bad: its row stays, and `list_unreadable` says what is wrong.
+
+    Other errors pass, as those of a server, of the cache or of a version: they say nothing of the file.
+    """
     try:
         return read_bounds(path, product)
-    except SourceUnavailableError:
-        raise  # says nothing of the file
-    except IsthmusError:
+    except BAD_FILE_ERRORS:
         return {}
 
 

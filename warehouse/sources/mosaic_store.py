@@ -24,8 +24,9 @@ from warehouse.products import Product
 from warehouse.source_paths import FileFacts, RemotePath, SourcePath
 from warehouse.sources.files import is_there
 
-#: Array and coordinate of the published group.
+#: Array, metadata and coordinate of the published group.
 ARRAY = "embeddings"
+METADATA = "zarr.json"
 TIME = "time"
 _AXES = ("time", "band", "y", "x")
 #: Names of attributes with the CRS and with the affine (pixel size, 0, west, 0, -pixel size, north), by preference; on
@@ -185,7 +186,7 @@ def import_zarr(what: str) -> Any:
 
 def _open_group(root: SourcePath, versions: Mapping[str, FileFacts]) -> Any:
     zarr = import_zarr(f"the mosaic {root}")
-    if not is_there(root / "zarr.json"):
+    if not is_there(root / METADATA):
         raise SourceMissingError(
             f"mosaic {root}", "no zarr.json", "the folder of a Zarr v3 group",
             "Correct the root of the source: the folder that holds zarr.json and embeddings/.",

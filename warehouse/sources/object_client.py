@@ -26,6 +26,7 @@ from obstore import exceptions
 from warehouse.errors import (
     ListingRefusedError,
     SourceChangedError,
+    SourceForbiddenError,
     SourceMissingError,
     SourceRefusedError,
     SourceUnavailableError,
@@ -89,7 +90,8 @@ class ObjectClient:
         """Give size and ETag of a file, None where there is none.
 
         Raises:
-            SourceRefusedError: the server says no.
+            SourceForbiddenError: the server says no, or keeps to itself whether there is one.
+            SourceRefusedError: the server refuses the request for another reason.
             SourceUnavailableError: no good answer in all tries.
         """
         try:
@@ -218,10 +220,7 @@ def _raise_permanent(url: str, error: BaseException, version: FileFacts | None) 
     if code == 416 and version is not None:
         raise SourceChangedError(url, "a shorter file (416 Range Not Satisfiable)", expected) from error
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-        raise SourceRefusedError(
-            url, answer or "no permission",
-            "Is it public, and the region right? Otherwise set sources.*.anonymous = false and give credentials.",
-        ) from error  # fmt: skip
+        raise SourceForbiddenError(url, answer or "no permission") from error
     if isinstance(error, exceptions.NotSupportedError) or "non-partial response" in text:
         raise SourceRefusedError(
             url, "a server that sends whole files only", "Download the file and set sources.*.root to its folder."

@@ -14,6 +14,7 @@ from typing import NoReturn
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 
+from warehouse.errors import SourceForbiddenError
 from warehouse.source_paths import FileFacts, RemotePath
 from warehouse.sources.files import stat_file
 from warehouse.sources.object_client import ByteSpan
@@ -93,9 +94,22 @@ class RemoteZarrStore(Store):
     def _find(self, key: str) -> RemotePath | None:
         """Give the path of a file, bound to its version."""
         if key not in self._paths:
-            facts = stat_file(self.root / key)
+            facts = self._ask(key)
             self._paths[key] = None if facts is None else (self.root / key).at(facts)
         return self._paths[key]
+
+    def _ask(self, key: str) -> FileFacts | None:
+        """Ask for a file that the index does not list.
+
+        A bucket without a listing answers 403 for what is not there; so for chunks it is taken, once another file of
+        the store was there.
+        """
+        try:
+            return stat_file(self.root / key)
+        except SourceForbiddenError:
+            if not any(self._paths.values()):
+                raise
+            return None
 
     def _refuse(self, verb: str) -> NoReturn:
         raise NotImplementedError(f"{self.root}: found a request to {verb}, expected reading alone")

@@ -11,7 +11,7 @@ from warehouse.products import Product
 from warehouse.schemas import build_specs
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.aef_index import count_aef_files, identify_index
-from warehouse.sources.index import count_unregistered_years, parse_eg_name, read_index
+from warehouse.sources.index import count_unregistered_years, list_unreadable, parse_eg_name, read_index
 
 PATH = "annual/2024/48N/x0abc-0000000000-0000000000.tiff"
 PREFIXES = [
@@ -254,3 +254,22 @@ def test_a_stac_index_of_another_collection_is_another_product(
         return
     with pytest.raises(AnotherProductError, match=r"(?s)STAC collections: found .*\[products.aef_other\]"):
         read_index(product, SourceSettings(root=tmp_path), [2024])
+
+
+def test_a_file_that_could_not_be_placed_is_told_of_even_when_it_can_be_read_now(
+    tmp_path: Path, write_tiff: Callable[..., Path], make_product: Callable[..., Product]
+) -> None:
+    path = write_tiff(tmp_path / "a.tif", bands=8, dtype="float32", nodata=None)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    product = make_product(name="mine", grain="pixel", layout="pixel_geotiff", dims=8, pixel_m=10.0)
+    source = SourceSettings(root=tmp_path, files="*.tif", year=2024)
+    index = read_index(product, source, [2024])
+    (message,) = list_unreadable(product, source, index)
+    assert "a.tif" in message
+    assert "100 bytes" in message
+    path.write_bytes(whole)  # the upload has ended
+    (message,) = list_unreadable(product, source, index)
+    assert "a.tif: found a file that can be read now" in message
+    assert "Run again" in message
+    assert list_unreadable(product, source, read_index(product, source, [2024])) == []

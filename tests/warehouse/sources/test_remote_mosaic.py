@@ -13,7 +13,7 @@ from transforms.area import Area, area_of_boxes
 from transforms.degree_grid import DegreeGrid
 from transforms.utm import project_bbox
 from transforms.windows import PixelWindow
-from warehouse.errors import SourceChangedError, SourceMissingError, SourceUnavailableError
+from warehouse.errors import SourceChangedError, SourceForbiddenError, SourceMissingError, SourceUnavailableError
 from warehouse.products import Product
 from warehouse.source_paths import CacheLimits, RemotePath
 from warehouse.source_settings import SourceSettings
@@ -119,6 +119,16 @@ def test_what_fails_once_or_twice_is_tried_again(product, folder, server, fault)
     found = read_all(open_source(product, remote(server)))
     assert fault.hits == fault.times
     check_same(found, read_all(open_source(product, SourceSettings(root=folder / "mosaic"))))
+
+
+def test_a_bucket_without_a_listing_says_403_of_a_shard_that_is_not_there(product, folder, server):
+    local = SourceSettings(root=folder / "mosaic")
+    server.faults.append(Fault("status", f"{ARRAY}/c/0/0/1/1$", times=99, status=403, method="HEAD"))
+    check_same(read_all(open_source(product, remote(server))), read_all(open_source(product, local)))
+    assert server.faults[0].hits > 1  # listing and reading
+    server.faults[:] = [Fault("status", "mosaic", times=99, status=403, method="HEAD")]
+    with pytest.raises(SourceForbiddenError, match=r"403.*s3:ListBucket"):
+        read_index(product, remote(server), [2024], area())
 
 
 def test_what_fails_for_good_is_an_error_that_names_the_shard(product, server):

@@ -19,14 +19,18 @@ import pytest
 from tests.fault_server import Fault, FaultServer, serve
 from tests.tiny import copy_world, replace_file
 from transforms.area import area_of_boxes
+from transforms.errors import IsthmusError
 from transforms.patch_rows import UniquePatches
 from transforms.utm import UtmBox, project_bbox
 from transforms.windows import PixelWindow
 from warehouse.errors import (
+    CacheError,
     ListingRefusedError,
     SourceChangedError,
+    SourceForbiddenError,
     SourceFormatError,
     SourceMissingError,
+    SourceRefusedError,
     SourceUnavailableError,
 )
 from warehouse.products import Product
@@ -194,6 +198,55 @@ def test_files_that_are_gone_are_said(tiny_world: Path, tmp_path: Path, products
             read_pixels(products["aef"], there, index)
 
 
+@pytest.mark.parametrize("name", ["aef", "eg"])
+def test_a_file_that_came_after_the_index_is_not_read_in_whichever_version(
+    server: FaultServer, products: dict[str, Product], name: str
+) -> None:
+    folder, read = (AEF, read_pixels) if name == "aef" else (EG, read_eg)
+    there = remote(server, "http", folder)
+    index = read_index(products[name], there, [YEAR])
+    path, etags = index["path"][0].as_py(), index["etag"].to_pylist()
+    missed = index.set_column(index.column_names.index("etag"), "etag", pa.array([None, *etags[1:]], pa.string()))
+    with pytest.raises(SourceMissingError, match=re.escape(path) + ".*when the index was made.*Run again"):
+        read(products[name], there, missed)
+
+
+class TestBucketsThatAnswer403ForWhatIsNotThere:
+    """They grant s3:GetObject alone, and so cannot tell 404 from 403."""
+
+    def test_the_index_is_found_wherever_it_is(
+        self, tiny_world: Path, tmp_path: Path, products: dict[str, Product]
+    ) -> None:
+        root = copy_world(tiny_world, tmp_path / "world")
+        annual = root / AEF / "annual/aef_index.parquet"
+        annual.rename(root / AEF / "aef_index.parquet")
+        with serve(root) as server:
+            server.faults.append(Fault("status", status=403, times=99, method="HEAD", path=r"annual/aef_index|stac"))
+            index = read_index(products["aef"], remote(server, "s3", AEF), [YEAR])
+            assert len(index) > 1
+            assert not [one for one in server.asked if "stac" in one.path]  # found before
+            server.faults.append(Fault("status", status=403, times=99, method="HEAD", path="aef_index"))
+            with pytest.raises(SourceForbiddenError, match=r"annual/aef_index\.parquet.*403.*s3:ListBucket"):
+                read_index(products["aef"], remote(server, "s3", AEF), [YEAR])
+
+    def test_tiles_that_are_not_there_are_left_out(
+        self, tiny_world: Path, server: FaultServer, products: dict[str, Product]
+    ) -> None:
+        local = read_index(products["eg"], SourceSettings(root=tiny_world / EG), [YEAR])
+        names = "|".join(re.escape(name) for name in local["path"].to_pylist())
+        server.has_listing = False
+        server.faults[:] = [
+            Fault("status", status=403, times=999, method="HEAD", path=rf"^(?!.*({names})$).*\.parquet$")
+        ]
+        there = remote(server, "http", EG)
+        area = area_of_boxes([(101.0, 12.0, 103.0, 13.0)])
+        assert read_index(products["eg"], there, [YEAR], area)["path"].to_pylist() == local["path"].to_pylist()
+        assert server.faults[0].hits > 0
+        server.faults[:] = [Fault("status", status=403, times=999, method="HEAD", path=r"\.parquet$")]
+        with pytest.raises(SourceForbiddenError, match=r"403.*s3:ListBucket"):
+            read_index(products["eg"], there, [YEAR], area)
+
+
 def test_a_damaged_raster_is_told_from_a_bad_line(
     tiny_world: Path, tmp_path: Path, products: dict[str, Product]
 ) -> None:
@@ -286,6 +339,29 @@ def test_rasters_that_gdal_decodes_are_read_in_any_thread(
         server.faults.append(Fault("status", status=500, times=99, path=r"a1\.tif", after=1))
         with pytest.raises(SourceUnavailableError, match=r"a1\.tif.*500 Internal Server Error"):
             list(read_ahead(source.iter_blocks(YEAR, box)))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CacheError("blocks", "a full disk"), SourceRefusedError("u", "403", "-"), SourceChangedError("u", "1", "2")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_says_nothing_of_a_file_ends_its_listing(
+    tmp_path: Path, write_tiff: Callable[..., Path], make_product: Callable[..., Product],
+    monkeypatch: pytest.MonkeyPatch, error: IsthmusError,
+) -> None:  # fmt: skip
+    """Its row would have no place, so no shard would read it and nobody would miss it."""
+    write_tiff(tmp_path / "a.tif", bands=8, dtype="float32", nodata=None)
+    product = make_product(name="mine", grain="pixel", layout="pixel_geotiff", dims=8, pixel_m=10.0)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with serve(tmp_path) as server:
+        there = SourceSettings(root=server.url, files="*.tif", year=YEAR, **QUICK)  # type: ignore[arg-type]
+        monkeypatch.setattr("warehouse.sources.remote_file.RemoteFile.read_spans", fail)
+        with pytest.raises(type(error)):
+            read_index(product, there, [YEAR])
 
 
 def _open_rasters(product: Product, source: SourceSettings, index: pa.Table) -> PixelGeotiffSource:
