@@ -82,7 +82,10 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         while not self.is_over.wait(0.02):
-            names = stored_files(self._warehouse) if self._warehouse.is_dir() else []
+            try:
+                names = stored_files(self._warehouse)
+            except FileNotFoundError:  # the warehouse of the round before is being removed
+                continue
             for name in random.sample(names, min(len(names), 10)):
                 problem = read_whole(self._warehouse / name)
                 self.reads += 1
