@@ -1,7 +1,7 @@
 """Opening the label sources of the settings.
 
-Belongs here: which class serves which kind. Does not: the kinds (`labels/`), Arrow rows
-(`transforms/label_rows.py`).
+Belongs here: which class serves which kind, and the look at its files that comes before (`Warehouse.label_versions`).
+Does not: the kinds (`labels/`), Arrow rows (`transforms/label_rows.py`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ _PATCH_KINDS = {**_PIXEL_KINDS, "bigearthnet": BigEarthNetLabels}
 
 def open_pixel_labels(warehouse: Warehouse, name: str) -> PixelLabelSource:
     """Open a source that names the class of pixels (`Warehouse.labels_pixels` tells whether it does)."""
+    warehouse.label_versions(name)
     return _PIXEL_KINDS[warehouse.label(name).kind](warehouse, name)
 
 
 def open_patch_labels(warehouse: Warehouse, name: str) -> PatchLabelSource:
     """Open a source that names the classes of patches (`Warehouse.labels_patches` tells whether it does)."""
+    warehouse.label_versions(name)
     return _PATCH_KINDS[warehouse.label(name).kind](warehouse, name)
 
 
 def open_sampled_labels(warehouse: Warehouse, name: str) -> SampledLabels | None:
     """Open a source that has a class at any point, so that it says what is where inside a patch; None for others."""
+    warehouse.label_versions(name)
     kind = warehouse.label(name).kind
     if kind == "geotiff":
         return RasterLabels(warehouse, name)
@@ -40,4 +43,5 @@ def open_sampled_labels(warehouse: Warehouse, name: str) -> SampledLabels | None
 
 def open_values(warehouse: Warehouse, name: str) -> ValueSource:
     """Open a source of numbers at pixels."""
+    warehouse.label_versions(name)
     return ColumnValues(warehouse, name)

@@ -36,6 +36,7 @@ from warehouse.derived_schemas import fitted_columns
 from warehouse.errors import DiskSpaceError, SourceMissingError
 from warehouse.fingerprints import Fingerprint
 from warehouse.label_settings import LabelSettings
+from warehouse.label_versions import list_label_versions
 from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
 from warehouse.lineage import Lineage, read_fingerprint
 from warehouse.products import Product, find_product, join_releases
@@ -237,6 +238,19 @@ class Warehouse:
         )
 
     # -- fingerprints ---------------------------------------------------------------------------------------
+
+    def label_versions(self, name: str) -> list[tuple[str, str]]:
+        """List the files of a label source and what identifies their bytes, as they were at the first look.
+
+        Sources are looked at before they are opened: rows of a file that is replaced meanwhile count as stale.
+        """
+        if name not in self._label_versions:
+            self._label_versions[name] = list_label_versions(self.label(name))
+        return self._label_versions[name]
+
+    @cached_property
+    def _label_versions(self) -> dict[str, list[tuple[str, str]]]:
+        return {}
 
     @cached_property
     def _plans(self) -> dict[str, pa.Table]:

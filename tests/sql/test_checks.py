@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -292,6 +294,13 @@ def test_every_check_says_what_it_means_and_what_to_do(name):
 @pytest.mark.parametrize("name", check_names())
 def test_an_empty_warehouse_passes(tmp_path, name):
     assert run(tmp_path, name).n_failing == 0
+
+
+def test_a_shard_without_any_patch_of_a_year_that_others_have_is_short(tmp_path):
+    good_world(tmp_path)
+    shutil.rmtree(tmp_path / "core_eg__patches" / f"year={YEAR}" / f"shard={SHARDS[0]}")
+    result = run(tmp_path, "row_count_within_expected")
+    assert result.sample.to_pylist() == [{"year": YEAR, "shard": SHARDS[0], "n_patches": 0, "expected_patches": 3}]
 
 
 @pytest.mark.parametrize("name", sorted(FAILURES))

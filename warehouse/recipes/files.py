@@ -7,8 +7,6 @@ evidence that is summed up, the cells that are stored. Does not: settings (`sett
 
 from __future__ import annotations
 
-import glob
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,7 +16,7 @@ from warehouse.cell_seals import list_cell_files, read_seals
 from warehouse.layout import PartitionKey
 from warehouse.products import Product
 from warehouse.recipes.scope import list_labels_of, list_pair
-from warehouse.sources.files import is_simulated_glob, stat_file
+from warehouse.sources.files import is_simulated_glob
 
 if TYPE_CHECKING:  # the store writes fingerprints, so it imports this module
     from warehouse.store import Warehouse
@@ -76,10 +74,8 @@ def of_label(warehouse: Warehouse, name: str, key: PartitionKey) -> Any:
     settings = warehouse.label(name)
     if settings.product is not None:
         return of_product(warehouse, settings.product, key)
-    paths = [str(path) for path in (settings.path, settings.lists) if path is not None]
-    found = sorted({Path(match) for path in paths for match in glob.glob(path, recursive=True)})
     is_simulated = settings.path is not None and is_simulated_glob(settings.path)
-    return [[(path.name, _version(path)) for path in found], is_simulated]
+    return [warehouse.label_versions(name), is_simulated]
 
 
 def of_labels(warehouse: Warehouse, _name: str, key: PartitionKey) -> Any:
@@ -116,9 +112,3 @@ def _versions(index: pa.Table) -> list[tuple[Any, ...]]:
     """Give what identifies the bytes of the files of an index."""
     names = ("path", "etag", "size_bytes", "is_simulated")
     return sorted(zip(*(index[name].to_pylist() for name in names), strict=True), key=str)
-
-
-def _version(path: Path) -> str:
-    """Give what changes when a file or folder does."""
-    facts = stat_file(path)
-    return facts.etag if facts is not None else str(path.stat().st_mtime_ns)
