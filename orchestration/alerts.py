@@ -4,6 +4,7 @@ Belongs here: what an alert says, sending it, and the sensor that sends one for 
 are launched (`sensors.py`, `schedules.py`).
 """
 
+import http.client
 import json
 import random
 import re
@@ -152,10 +153,10 @@ def _read_steps(context: dg.RunFailureSensorContext) -> list[FailedStep]:
 def _post(address: str, payload: bytes, timeout_s: float, sleep: Callable[[float], None]) -> list[str]:
     """Post JSON; time-outs and 5xx are tried again. Returns the problem, with the host only: paths can be secrets."""
     headers = {"Content-Type": "application/json", "User-Agent": "isthmus"}
-    request = urllib.request.Request(address, payload, headers)
     problem = ""
     for attempt in range(_TRIES):
         try:
+            request = urllib.request.Request(address, payload, headers)
             with urllib.request.urlopen(request, timeout=timeout_s):
                 return []
         except urllib.error.HTTPError as error:
@@ -164,6 +165,9 @@ def _post(address: str, payload: bytes, timeout_s: float, sleep: Callable[[float
                 break
         except OSError as error:  # URLError and time-outs are kinds of it
             problem = str(getattr(error, "reason", error))
+        except (http.client.HTTPException, ValueError) as error:  # their words hold the address
+            problem = type(error).__name__
+            break
         if attempt + 1 < _TRIES:
             sleep(_FIRST_WAIT_S * 2**attempt * (1 + random.random()))
     return [f"webhook at {urlsplit(address).hostname}: {problem}"]
@@ -173,7 +177,9 @@ def _call(command: Sequence[str], payload: bytes, timeout_s: float) -> list[str]
     """Run a command with the JSON on its standard input. Returns the problem."""
     try:
         done = subprocess.run(list(command), input=payload, capture_output=True, timeout=timeout_s, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:  # its words are the whole command line: arguments can be secrets
+        return [f"command {command[0]}: timed out after {timeout_s:g} s"]
+    except OSError as error:
         return [f"command {command[0]}: {error}"]
     said = done.stderr.decode(errors="replace").strip().splitlines()
     return [f"command {command[0]}: exit code {done.returncode} {said[-1] if said else ''}"] if done.returncode else []

@@ -143,7 +143,8 @@ def decide(state: ReleaseState, look: Look, rules: WatchRules) -> Decision:
         finding = _judge(year, known, reference, rules, is_index_at_rest=is_index_at_rest)
         findings.append(replace(finding, is_news=finding.kind in ALARMING and known.said != finding.kind))
         now = versions_of(year.files)
-        asked = now if finding.asks else known.asked
+        # what somebody ran by hand is what the next look is held against, or older files could never come back
+        asked = now if finding.asks or now == rules.stored.get(year.year) else known.asked
         after = after.remember(YearState(year.year, now, asked, finding.kind))
     for lost in _find_lost_years(state, years, rules):
         known = state.of(lost.year or 0)

@@ -51,7 +51,7 @@ class AlertSettings(BaseModel):
     """Whom to tell when a run fails or a release needs a person. Alerts are always in the log.
 
     Attributes:
-        webhook: address that gets each alert as JSON by POST.
+        webhook: address that gets each alert as JSON by POST; "" is none.
         command: program and arguments; it gets the alert as JSON on standard input.
         timeout_s: seconds that a webhook or a command may take.
     """
@@ -65,11 +65,23 @@ class AlertSettings(BaseModel):
     @field_validator("webhook")
     @classmethod
     def _check_webhook(cls, address: str | None) -> str | None:
-        if address is not None and (urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).netloc):
-            raise ValueError("webhook must be an address that begins with https:// or http://")
+        if not address:  # of a variable that is not set
+            return None
+        if not _is_web_address(address):
+            raise ValueError("webhook must be an address that begins with https:// or http://, without blanks")
         return address
 
     @property
     def is_on(self) -> bool:
         """Tell whether alerts go anywhere but to the log."""
         return self.webhook is not None or bool(self.command)
+
+
+def _is_web_address(address: str) -> bool:
+    """Tell whether a request can be sent there; a port that is no number is found by asking for it."""
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return usable and address.isprintable() and " " not in address

@@ -6,16 +6,21 @@ Belongs here: reading and extending that record, and adding it to the settings. 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.errors import StoredRecordError
 from warehouse.source_settings import SourceSettings
+from warehouse.unfinished import replace_file
+from warehouse.write_errors import write_errors
 
 FOLLOWED_FILE = "followed.json"
+#: Held while the record is changed; it stays there.
+_LOCK_FILE = ".followed.lock"
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,31 @@ def add_followed(root: Path, product: str, year: int, like: str | None = None) -
         product: registered product.
         year: calendar year.
         like: product whose source it shares, for a product that the settings have no source for.
+
+    Raises:
+        StoredRecordError: the file that is there is not one of ours.
+        DiskFullError: there is no room.
+        NotWritableError: this user may not write there.
     """
-    followed = read_followed(root)
-    known = followed.get(product, Followed(()))
-    followed[product] = Followed(tuple(sorted({*known.years, year})), like or known.like)
-    record = {name: {"years": list(one.years), "like": one.like} for name, one in sorted(followed.items())}
-    root.mkdir(parents=True, exist_ok=True)
-    building = root / f".{FOLLOWED_FILE}.{os.getpid()}"
-    building.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    building.replace(root / FOLLOWED_FILE)
+    with _hold_record(root):
+        followed = read_followed(root)
+        known = followed.get(product, Followed(()))
+        followed[product] = Followed(tuple(sorted({*known.years, year})), like or known.like)
+        record = {name: {"years": list(one.years), "like": one.like} for name, one in sorted(followed.items())}
+        path = root / FOLLOWED_FILE
+        with replace_file(path, FOLLOWED_FILE) as temporary, write_errors(FOLLOWED_FILE, path):
+            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _hold_record(root: Path) -> Iterator[None]:
+    """Keep others from changing the record meanwhile: two products may have news at once. Readers need not wait."""
+    with write_errors(FOLLOWED_FILE, root):
+        root.mkdir(parents=True, exist_ok=True)
+        opened = (root / _LOCK_FILE).open("a")
+    with opened as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # dropped with the file
+        yield
 
 
 def extend_sources(

@@ -8,7 +8,6 @@ command line in `releases.json` beside the tables.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from warehouse.followed import add_followed
 from warehouse.products import Product
 from warehouse.release_looks import look_at_source, rules_for
 from warehouse.store import Warehouse
+from warehouse.unfinished import replace_file
+from warehouse.write_errors import write_errors
 
 STATE_FILE = "releases.json"
 
@@ -83,9 +84,13 @@ def read_states(root: Path) -> dict[str, ReleaseState]:
 
 
 def write_states(root: Path, states: Mapping[str, ReleaseState]) -> None:
-    """Remember the states of all products; the file is replaced whole."""
+    """Remember the states of all products; the file is replaced whole.
+
+    Raises:
+        DiskFullError: there is no room.
+        NotWritableError: this user may not write there.
+    """
     record = {name: json.loads(state.to_json()) for name, state in sorted(states.items())}
-    root.mkdir(parents=True, exist_ok=True)
-    building = root / f".{STATE_FILE}.{os.getpid()}"
-    building.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    building.replace(root / STATE_FILE)
+    path = root / STATE_FILE
+    with replace_file(path, STATE_FILE) as temporary, write_errors(STATE_FILE, path):
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

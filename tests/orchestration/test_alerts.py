@@ -120,6 +120,25 @@ def test_a_webhook_that_refuses_is_an_error_that_keeps_its_secret(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/secret path", "http://127.0.0.1:x9/secret", "secret/x"])
+def test_an_address_that_is_none_keeps_its_secret_and_the_command_is_tried(tmp_path: Path, address: str) -> None:
+    target = tmp_path / "alert.json"
+    settings = AlertSettings.model_construct(  # past the validator: Python refuses more than it does
+        webhook=address, command=("sh", "-c", f"cat > {target}"), timeout_s=60.0
+    )
+    with pytest.raises(AlertError, match=r"webhook at \S+: (InvalidURL|ValueError)") as caught:
+        send(settings)
+    assert "secret" not in str(caught.value)
+    assert target.is_file()
+
+
+def test_arguments_of_a_command_that_hangs_are_not_told() -> None:
+    command = (sys.executable, "-c", "import time; time.sleep(60)", "--token=secret")
+    with pytest.raises(AlertError, match="timed out") as caught:
+        send(AlertSettings(command=command, timeout_s=0.2))
+    assert "secret" not in str(caught.value)
+
+
 def test_nobody_listening_is_an_error(hooks: Any) -> None:
     hook = Hook([200])
     hook.close()
@@ -139,7 +158,7 @@ def test_a_command_gets_the_alert_on_standard_input(tmp_path: Path) -> None:
     [
         ((sys.executable, "-c", "import sys; sys.exit('mail server is full')"), 60, "exit code 1 mail server is full"),
         (("/nowhere/notify",), 60, "No such file"),
-        ((sys.executable, "-c", "import time; time.sleep(60)"), 0.2, "timed out"),
+        ((sys.executable, "-c", "import time; time.sleep(60)"), 0.2, r"command \S+: timed out after 0\.2 s,"),
     ],
     ids=["fails", "absent", "hangs"],
 )
@@ -161,11 +180,21 @@ def test_the_fix_is_the_end_of_our_messages() -> None:
     assert split_fix("boom", "look") == ("boom", "look")
 
 
-@pytest.mark.parametrize("address", ["ftp://here/x", "here", "https://"])
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://here/x", "here", "https://", "https://here/a b", " https://here", "https://here:x/a", "https://[a/b"],
+)
 def test_a_webhook_is_a_web_address(tmp_path: Path, address: str) -> None:
     config = write_settings(tmp_path / "t.toml", quick_settings(tmp_path) | {"alerts": {"webhook": address}})
     with pytest.raises(SettingsError, match=r"alerts\.webhook': webhook must be an address"):
         load_settings(config)
+
+
+def test_a_webhook_of_a_variable_that_is_not_set_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALERT_WEBHOOK", raising=False)
+    settings = quick_settings(tmp_path) | {"alerts": {"webhook": "${ALERT_WEBHOOK:-}"}}
+    alerts = load_settings(write_settings(tmp_path / "t.toml", settings)).alerts
+    assert (alerts.webhook, alerts.is_on) == (None, False)
 
 
 @pytest.fixture

@@ -211,3 +211,8 @@ def test_kubectl_renders_it_with_one_image_everywhere() -> None:
 def _image() -> str:
     version = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     return f"isthmus:{version}"
+
+
+def test_runs_without_a_job_of_their_own_are_not_called_failed() -> None:
+    instance = yaml.safe_load((FOLDER / "dagster.yaml").read_text(encoding="utf-8"))
+    assert instance["run_monitoring"] == {"enabled": False}

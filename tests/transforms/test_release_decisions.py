@@ -209,6 +209,16 @@ def test_what_the_last_run_indexed_is_known() -> None:
     assert kinds(tick(ASKED, again, rules=by_hand)) == [("unchanged", 2024)]
 
 
+def test_files_that_come_back_after_a_run_by_hand_of_others_are_asked_for_again() -> None:
+    second, third = look(year(2024, files(*SHARDS, tag="2"))), look(year(2024, files(*SHARDS, tag="3")))
+    asked = tick(ASKED, second, second)
+    assert kinds(asked) == [("reissued", 2024)]
+    by_hand = replace(RULES, stored={2024: versions_of(third.years[0].files)})
+    ran = tick(asked.state, third, rules=by_hand)
+    assert kinds(ran) == [("unchanged", 2024)]
+    assert kinds(tick(ran.state, second, second, rules=by_hand)) == [("reissued", 2024)]
+
+
 def test_a_source_that_is_down_keeps_the_state_and_is_left_alone_for_longer_and_longer() -> None:
     waits, state, news = [], ASKED, []
     for _ in range(7):

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
+import errno
+import threading
 from pathlib import Path
 
 import pytest
 
+import warehouse.followed
 from tests.tiny import quick_settings, write_settings
-from warehouse.errors import SettingsError, StoredRecordError
+from warehouse.errors import DiskFullError, SettingsError, StoredRecordError
 from warehouse.followed import FOLLOWED_FILE, Followed, add_followed, read_followed
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
@@ -38,6 +42,33 @@ def test_a_record_is_extended_and_repeats_are_harmless(tmp_path: Path) -> None:
         "aef": Followed((2025, 2026)),
         "eg_2025": Followed((2025,), "eg"),
     }
+
+
+def test_two_products_that_are_followed_at_once_are_both_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both_have_read = threading.Barrier(2, timeout=0.5)
+
+    def read(root: Path) -> dict[str, Followed]:
+        record = read_followed(root)
+        with contextlib.suppress(threading.BrokenBarrierError):  # the other one waits for its turn, as it should
+            both_have_read.wait()
+        return record
+
+    monkeypatch.setattr(warehouse.followed, "read_followed", read)
+    threads = [threading.Thread(target=add_followed, args=(tmp_path, name, 2025)) for name in ("aef", "eg")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read_followed(tmp_path) == {"aef": Followed((2025,)), "eg": Followed((2025,))}
+
+
+def test_a_record_on_a_disk_that_is_not_to_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(DiskFullError, match=r"followed\.json"):
+        add_followed(tmp_path, "aef", 2025)
 
 
 def test_a_followed_year_is_taken_of_its_product_alone(config: Path, tmp_path: Path) -> None:
