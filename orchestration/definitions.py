@@ -32,7 +32,7 @@ from orchestration.pipeline_job import build_pipeline_job
 from orchestration.progress_log import PROGRESS_LOGGER, progress_logger
 from orchestration.resources import WarehouseResource
 from orchestration.schedules import build_schedules
-from orchestration.sensors import build_release_sensor
+from orchestration.sensors import build_closing_sensor, build_release_sensor
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
@@ -123,6 +123,7 @@ def build_automation(warehouse: Warehouse, config: str) -> dict[str, object]:
     if automation.is_on:  # the job is theirs; a person has `isthmus run`
         job = build_pipeline_job()
         schedules += build_schedules(automation, job, config)
+        sensors.append(build_closing_sensor())
         if automation.watch:
             every_s = automation.look_every_s
             sensors += [build_release_sensor(product, job, every_s) for product in warehouse.products.values()]

@@ -17,8 +17,10 @@ import psutil
 PID_TAG, HOST_TAG = "isthmus/pid", "isthmus/host"
 #: Tag of a run that was closed because its process was killed.
 KILLED_TAG = "isthmus/killed"
-#: Dagster's tags with the sensor that asked for a run, and with the key of the request.
-SENSOR_TAG, RUN_KEY_TAG = "dagster/sensor_name", "dagster/run_key"
+#: Dagster's tags with the sensor or schedule that asked for a run, and with the key of the request.
+SENSOR_TAG, SCHEDULE_TAG, RUN_KEY_TAG = "dagster/sensor_name", "dagster/schedule_name", "dagster/run_key"
+#: A sensor asks so often again for a run that was killed, each time with this at the end of its key.
+TRIES, AGAIN = 3, "+"
 _OPEN = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
 
 
@@ -34,7 +36,7 @@ def close_killed_runs(instance: dg.DagsterInstance) -> None:
 
 def close_own_runs(instance: dg.DagsterInstance) -> None:
     """Close the runs of this process, which is being interrupted."""
-    _close(instance, _list_open_runs(instance, lambda pid: pid == os.getpid()))
+    _close(instance, _list_open_runs(instance, lambda pid, _started: pid == os.getpid()))
 
 
 def list_killed_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
@@ -42,27 +44,48 @@ def list_killed_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     return _list_open_runs(instance, _is_over)
 
 
-def _list_open_runs(instance: dg.DagsterInstance, is_wanted: Callable[[int], bool]) -> list[dg.DagsterRun]:
-    """List the unfinished runs of some of this machine's processes.
+def _list_open_runs(instance: dg.DagsterInstance, is_wanted: Callable[[int, float], bool]) -> list[dg.DagsterRun]:
+    """List the unfinished runs of some of this machine's processes, by their number and the start of the run.
 
     A history in PostgreSQL is shared by several machines, and each has processes of the same numbers.
     """
     here = socket.gethostname()
-    runs = instance.get_runs(dg.RunsFilter(statuses=_OPEN))
-    mine = [run for run in runs if run.tags.get(HOST_TAG, here) == here and run.tags.get(PID_TAG, "").isdigit()]
-    return [run for run in mine if is_wanted(int(run.tags[PID_TAG]))]
+    listed = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=_OPEN)):
+        tags, started = record.dagster_run.tags, record.start_time or record.create_timestamp.timestamp()
+        is_mine = tags.get(HOST_TAG, here) == here and tags.get(PID_TAG, "").isdigit()
+        if is_mine and is_wanted(int(tags[PID_TAG]), started):
+            listed.append(record.dagster_run)
+    return listed
 
 
 def _close(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
+    """Close runs: as cancelled, or as failed where nobody would hear of it else, which sends an alert."""
+    said = "The process that ran this was interrupted."
     for run in runs:
         instance.add_run_tags(run.run_id, {KILLED_TAG: "true"})
-        instance.report_run_canceled(run, message="The process that ran this was interrupted.")
+        if _was_asked_for(run) and not is_asked_for_again(run):
+            instance.report_run_failed(run, message=said)
+        else:
+            instance.report_run_canceled(run, message=said)
 
 
-def _is_over(pid: int) -> bool:
-    """Tell whether a process has ended, also one that its parent has not noticed yet."""
+def _was_asked_for(run: dg.DagsterRun) -> bool:
+    """Tell whether a sensor or a schedule asked for a run: no person waits for its end."""
+    return SENSOR_TAG in run.tags or SCHEDULE_TAG in run.tags
+
+
+def is_asked_for_again(run: dg.DagsterRun) -> bool:
+    """Tell whether a sensor asks again for a run that was killed; after some times a person must look."""
+    return SENSOR_TAG in run.tags and run.tags.get(RUN_KEY_TAG, "").count(AGAIN) < TRIES
+
+
+def _is_over(pid: int, started: float) -> bool:
+    """Tell whether the process of a run has ended, also one that its parent has not noticed yet."""
     try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        process = psutil.Process(pid)
+        # a process that is younger than the run has the number of a dead one: after a reboot they begin anew
+        return bool(process.status() == psutil.STATUS_ZOMBIE or process.create_time() > started)
     except psutil.NoSuchProcess:
         return True
 

@@ -52,18 +52,46 @@ def watch(
 ) -> None:
     """Look at every source and run what is new: for cron, in place of Dagster's daemon.
 
-    A release is taken when two looks in a row find the same files, so call it every hour rather than every week. A run
-    that fails raises an alert and exit code 1; repeat it with `isthmus run`.
+    A release is taken when two looks in a row find the same files, so call it every hour rather than every week. A look
+    or a run that fails raises an alert and exit code 1; with --every the next look comes all the same.
     """
-    failed = _watch_once(config, as_json)
+    from warehouse.settings import load_settings
+
+    settings, failed = _watch_once(config, load_settings(config), as_json)
     while every is not None:
         time.sleep(every * 60)
-        failed = _watch_once(config, as_json)
+        settings, failed = _watch_once(config, settings, as_json)
     if failed:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _watch_once(config: Path, as_json: bool) -> bool:
+def _watch_once(config: Path, settings: Any, as_json: bool) -> tuple[Any, bool]:
+    """Look and run; what keeps either from being done is told, by the settings of before where the file is broken.
+
+    Args:
+        config: settings file; it may have been edited since the last look.
+        settings: of the look before.
+        as_json: print findings as JSON.
+
+    Returns:
+        The settings to alert by next time, and whether anything failed.
+    """
+    from orchestration.alerts import Alert, split_fix
+    from transforms.errors import IsthmusError
+    from warehouse.settings import load_settings
+    from warehouse.store import Warehouse
+
+    try:
+        settings = load_settings(config)
+        return settings, _look_and_run(config, Warehouse(settings), as_json)
+    except IsthmusError as error:
+        message, fix = split_fix(str(error), "See what `isthmus doctor` says.")
+        again = f"{fix} Then look again: isthmus watch --config {config}"
+        _send(settings, Alert(settings.name, "watch", "all", message, again))
+        return settings, True
+
+
+def _look_and_run(config: Path, warehouse: Any, as_json: bool) -> bool:
     """Look, run what is asked for, then remember; a look that was killed is as if it had not been.
 
     Returns:
@@ -71,17 +99,14 @@ def _watch_once(config: Path, as_json: bool) -> bool:
     """
     from orchestration.sensors import describe_news
     from warehouse.release_watch import follow_release, read_states, write_states
-    from warehouse.settings import load_settings
-    from warehouse.store import Warehouse
 
-    warehouse = Warehouse(load_settings(config))
     states = read_states(warehouse.root)
     decisions = _look(warehouse, states)
     _print(decisions, as_json)
     for name, decision in decisions.items():
         for finding in decision.findings:
             if finding.is_news:
-                _send(warehouse, describe_news(warehouse.settings.name, name, finding))
+                _send(warehouse.settings, describe_news(warehouse.settings.name, name, finding))
         follow_release(warehouse, name, decision)
     failed = any(decision.asking for decision in decisions.values()) and _run(config, warehouse)
     write_states(warehouse.root, {**states, **{name: decision.state for name, decision in decisions.items()}})
@@ -114,11 +139,11 @@ def _run(config: Path, warehouse: Any) -> bool:
         first = broken[0]
         message, fix = split_fix(first.problems[0], "See the log of the run in `isthmus ui`.")
         again = f"{fix} Then run it again: isthmus run --config {config}"
-        _send(warehouse, Alert(warehouse.settings.name, first.step.job, str(first.step.key), message, again))
+        _send(warehouse.settings, Alert(warehouse.settings.name, first.step.job, str(first.step.key), message, again))
     return bool(failures)
 
 
-def _send(warehouse: Any, alert: Any) -> None:
+def _send(settings: Any, alert: Any) -> None:
     """Send an alert; one that is not delivered is said here and changes nothing else."""
     from orchestration.alerts import AlertError, send_alert
 
@@ -127,7 +152,7 @@ def _send(warehouse: Any, alert: Any) -> None:
         err.print(text, highlight=False, markup=False, soft_wrap=True)
 
     try:
-        send_alert(warehouse.settings.alerts, alert, say)
+        send_alert(settings.alerts, alert, say)
     except AlertError as error:
         say(str(error))
 

@@ -1,4 +1,4 @@
-"""Sensors: one for each product, which looks at its source and asks for a run of what is new.
+"""Sensors: one for each product, which looks at its source and asks for a run of what is new; one for killed runs.
 
 Belongs here: translating a decision for Dagster. Does not: looking and deciding (`warehouse/release_watch.py`), what
 runs (`pipeline_job.py`). What is remembered between two looks is the cursor; the key of a request is that of its
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from orchestration.alerts import Alert, AlertError, send_alert
-from orchestration.killed_runs import RUN_KEY_TAG, close_killed_runs, find_last_killed
+from orchestration.killed_runs import AGAIN, RUN_KEY_TAG, close_killed_runs, find_last_killed, is_asked_for_again
 from orchestration.partitions import YEARS
 from orchestration.pipeline_job import TakenYear, config_taking
 from orchestration.resources import WarehouseResource
@@ -23,8 +23,8 @@ from warehouse.store import Warehouse
 
 #: Tags of a requested run: why it runs, which years and shards are new.
 WHY_TAG, YEARS_TAG, SHARDS_TAG = "isthmus/why", "isthmus/years", "isthmus/shards"
-#: A run that was killed is asked for so often again, each time with this at the end of its key.
-_TRIES, _AGAIN = 3, "+"
+CLOSING_SENSOR = "close_killed_runs"
+_CLOSE_EVERY_S = 60
 _TAKING = ("new_year", "new_product")
 
 
@@ -59,6 +59,22 @@ def build_release_sensor(product: Product, job: dg.JobDefinition, every_s: int) 
     return watch
 
 
+def build_closing_sensor() -> dg.SensorDefinition:
+    """Declare the sensor that closes killed runs, which would hold up all that is asked for; it runs from the start."""
+
+    @dg.sensor(
+        name=CLOSING_SENSOR,
+        minimum_interval_seconds=_CLOSE_EVERY_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Ends the runs whose process was killed, so that others need not wait for them.",
+    )
+    def closing(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        close_killed_runs(context.instance)
+        return dg.SkipReason("looked for killed runs")
+
+    return closing
+
+
 def ask_again(instance: dg.DagsterInstance, sensor: str, cursor: str | None) -> dg.SensorResult | None:
     """Ask again for the last run of a sensor, if its process was killed: by a crash, a reboot, a lack of memory.
 
@@ -72,11 +88,12 @@ def ask_again(instance: dg.DagsterInstance, sensor: str, cursor: str | None) -> 
     """
     close_killed_runs(instance)
     killed = find_last_killed(instance, sensor)
-    key = killed.tags.get(RUN_KEY_TAG, "") if killed is not None else ""
-    if killed is None or key.count(_AGAIN) >= _TRIES:
+    if killed is None or not is_asked_for_again(killed):
         return None
     tags = {name: killed.tags[name] for name in (WHY_TAG, YEARS_TAG, SHARDS_TAG) if name in killed.tags}
-    request = dg.RunRequest(run_key=f"{key}{_AGAIN}", run_config=killed.run_config, tags=tags)
+    request = dg.RunRequest(
+        run_key=f"{killed.tags.get(RUN_KEY_TAG, '')}{AGAIN}", run_config=killed.run_config, tags=tags
+    )
     return dg.SensorResult(run_requests=[request], cursor=cursor)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,3 +150,39 @@ def test_a_source_that_is_down_is_said_and_the_others_go_on(call: Call, config: 
     code, out, _ = call("watch", "-c", config)
     assert code == 0
     assert [line.split()[:2] for line in out.splitlines()] == [["aef", "2024"], ["eg", "down"]]
+
+
+def test_a_look_that_cannot_be_done_is_heard_of_and_the_next_one_comes(
+    call: Call, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = config.parent / "alerts.json"
+    whole = config.read_text() + f'[alerts]\ncommand = ["sh", "-c", "cat >> {heard}; echo >> {heard}"]\n'
+    config.write_text(whole)
+    edits = iter([whole.replace("follow", "fellow"), whole])
+
+    def edit(_seconds: float) -> None:
+        text = next(edits, None)
+        if text is None:
+            raise KeyboardInterrupt
+        config.write_text(text)
+
+    # not of the module `time` itself: subprocesses are waited for with its sleep
+    monkeypatch.setattr("orchestration.release_commands.time", SimpleNamespace(sleep=edit, time=time.time))
+    code, out, _ = call("watch", "--every", "1", "-c", config)
+    assert code == 130
+    assert out.count("settling") == 2
+    assert "new_year" in out  # the look after that of the broken file
+    (alert,) = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert (alert["job"], alert["partition"]) == ("watch", "all")
+    assert "fellow" in alert["message"]
+    assert f"isthmus watch --config {config}" in alert["fix"]
+
+
+def test_an_engine_that_is_not_there_is_heard_of(call: Call, config: Path) -> None:
+    heard = config.parent / "alerts.json"
+    engine = '[engine]\nkind = "dask"\naddress = "tcp://127.0.0.1:9"\nwait_s = 1\n'
+    config.write_text(config.read_text() + engine + f'[alerts]\ncommand = ["sh", "-c", "cat > {heard}"]\n')
+    assert call("watch", "-c", config)[0] == 0
+    code, _, err = call("watch", "-c", config)
+    assert (code, heard.is_file()) == (1, True), err
+    assert "127.0.0.1:9" in json.loads(heard.read_text())["message"]

@@ -6,12 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import dagster as dg
+import psutil
 import pytest
 
 from orchestration.killed_runs import HOST_TAG, KILLED_TAG, PID_TAG, close_killed_runs, find_last_killed, tag_process
-from orchestration.sensors import WHY_TAG, ask_again
+from orchestration.sensors import WHY_TAG, ask_again, build_closing_sensor
 
 SENSOR = {"dagster/sensor_name": "watch_eg", "dagster/run_key": "eg:1:abc", WHY_TAG: "2024 is complete"}
 
@@ -112,8 +114,30 @@ def test_a_run_whose_body_raised_is_not_asked_for_again(instance: dg.DagsterInst
 
 
 def test_a_run_that_is_killed_again_and_again_waits_for_a_person(instance: dg.DagsterInstance, dead_pid: int) -> None:
-    start(instance, dead_pid, **{"dagster/run_key": "eg:1:abc+++"})
+    run_id = start(instance, dead_pid, **{"dagster/run_key": "eg:1:abc+++"})
     assert ask_again(instance, "watch_eg", None) is None
+    assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE  # of which the sensor of failures sends an alert
+    assert ask_again(instance, "watch_eg", None) is None
+
+
+def test_the_sensor_closes_a_scheduled_run_that_was_killed_so_that_it_is_heard_of(
+    instance: dg.DagsterInstance, dead_pid: int
+) -> None:
+    tags = {PID_TAG: str(dead_pid), HOST_TAG: socket.gethostname(), "dagster/schedule_name": "run_pipeline"}
+    run = instance.create_run_for_job(pipeline, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    build_closing_sensor()(dg.build_sensor_context(instance=instance))
+    assert status(instance, run.run_id) == dg.DagsterRunStatus.FAILURE
+    events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert len(events) == 1
+
+
+def test_a_number_that_another_process_has_by_now_is_that_of_a_dead_one(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = start(instance, os.getpid())
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _self: time.time() + 60)  # after a reboot, say
+    close_killed_runs(instance)
+    assert status(instance, run_id) == dg.DagsterRunStatus.CANCELED
 
 
 def test_runs_that_go_on_or_were_stopped_by_a_person_are_left_alone(instance: dg.DagsterInstance) -> None:

@@ -14,7 +14,7 @@ from orchestration.definitions import build_defs
 from orchestration.pipeline_job import PIPELINE_JOB
 from orchestration.resources import WarehouseResource
 from orchestration.schedules import SCHEDULE
-from orchestration.sensors import SHARDS_TAG, WHY_TAG, YEARS_TAG
+from orchestration.sensors import CLOSING_SENSOR, SHARDS_TAG, WHY_TAG, YEARS_TAG
 from tests.release_worlds import EG, Producers
 from tests.tiny import quick_settings, write_settings
 from warehouse.errors import SettingsError
@@ -64,7 +64,7 @@ def test_nothing_is_registered_unless_the_settings_ask(tmp_path: Path) -> None:
 def test_watching_registers_a_sensor_a_product_that_runs_from_the_start(config: Path) -> None:
     defs = build_defs(config)
     sensors = {sensor.name: sensor for sensor in defs.sensors or []}
-    assert sorted(sensors) == ["alert_on_failure", "watch_aef", "watch_eg"]
+    assert sorted(sensors) == ["alert_on_failure", CLOSING_SENSOR, "watch_aef", "watch_eg"]
     assert {sensor.default_status for sensor in sensors.values()} == {dg.DefaultSensorStatus.RUNNING}
     assert sensors["watch_eg"].minimum_interval_seconds == 60
     assert not defs.schedules
@@ -81,7 +81,7 @@ def test_a_schedule_is_one_setting(tmp_path: Path) -> None:
         "Asia/Phnom_Penh",
     )
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
-    assert [sensor.name for sensor in defs.sensors or []] == ["alert_on_failure"]
+    assert [sensor.name for sensor in defs.sensors or []] == [CLOSING_SENSOR, "alert_on_failure"]
     dg.Definitions.validate_loadable(defs)
 
 
