@@ -54,9 +54,15 @@ def _list_open_runs(instance: dg.DagsterInstance, is_wanted: Callable[[int, floa
     for record in instance.get_run_records(dg.RunsFilter(statuses=_OPEN)):
         tags, started = record.dagster_run.tags, record.start_time or record.create_timestamp.timestamp()
         is_mine = tags.get(HOST_TAG, here) == here and tags.get(PID_TAG, "").isdigit()
-        if is_mine and is_wanted(int(tags[PID_TAG]), started):
+        if is_mine and is_wanted(int(tags[PID_TAG]), started) and not _has_copied_tags(instance, record.dagster_run):
             listed.append(record.dagster_run)
     return listed
+
+
+def _has_copied_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Tell whether the process of a run's tags is that of the run which it repeats: the UI copies them."""
+    repeated = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    return repeated is not None and repeated.tags.get(PID_TAG) == run.tags[PID_TAG]
 
 
 def _close(instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:

@@ -131,6 +131,25 @@ def test_the_sensor_closes_a_scheduled_run_that_was_killed_so_that_it_is_heard_o
     assert len(events) == 1
 
 
+def test_a_killed_run_that_is_repeated_in_the_ui_is_not_closed_for_its_old_process(
+    instance: dg.DagsterInstance, dead_pid: int
+) -> None:
+    killed = start(instance, dead_pid)
+    close_killed_runs(instance)
+    repeated = instance.create_run_for_job(
+        pipeline,
+        status=dg.DagsterRunStatus.STARTED,
+        tags={PID_TAG: str(dead_pid), HOST_TAG: socket.gethostname()},  # of the run that is repeated
+        parent_run_id=killed,
+        root_run_id=killed,
+    ).run_id
+    close_killed_runs(instance)
+    assert status(instance, repeated) == dg.DagsterRunStatus.STARTED
+    instance.add_run_tags(repeated, {PID_TAG: str(dead_pid + 10_000_000)})  # its own, which has ended too
+    close_killed_runs(instance)
+    assert status(instance, repeated) == dg.DagsterRunStatus.CANCELED
+
+
 def test_a_number_that_another_process_has_by_now_is_that_of_a_dead_one(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
