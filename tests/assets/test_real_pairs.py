@@ -149,15 +149,16 @@ def test_real_data_are_not_called_simulated(name: str, request: pytest.FixtureRe
 
 
 @pytest.mark.parametrize(
-    # AlphaEarth saw Sentinel-1, whose echo is one of the label sources of the points
+    # Slovenia's raster has a code without a class (0, none). AlphaEarth saw Sentinel-1, whose echo is one of the label
+    # sources of the points, and a few of their vectors are far from all others
     ("name", "warnings"),
-    [("eurosat", []), ("slovenia", []), ("points", ["label_notes"])],
+    [("eurosat", []), ("slovenia", ["label_notes"]), ("points", ["label_notes", "outlier_pixels"])],
 )
 def test_no_check_but_what_is_known_fails_on_real_data(
     name: str, warnings: list[str], request: pytest.FixtureRequest
 ) -> None:
     run: RealRun = request.getfixturevalue(name)
-    assert run.sql("select distinct check_name from failed_rows")["check_name"].to_pylist() == warnings
+    assert sorted(run.sql("select distinct check_name from failed_rows")["check_name"].to_pylist()) == warnings
 
 
 @pytest.mark.parametrize(

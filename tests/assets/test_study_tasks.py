@@ -52,7 +52,12 @@ def studied(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Ware
     warehouse = Warehouse(settings.model_copy(update={"evaluate": evaluate}))
     run_study(warehouse, YEAR, lambda _text: None)
     key = PartitionKey(YEAR)
-    warehouse.write("out_probe__contrasts", key, make_contrasts(warehouse, YEAR), PROVENANCE)
+    warehouse.write(
+        "out_probe__contrasts",
+        key,
+        make_contrasts(warehouse, YEAR),
+        warehouse.derived_provenance((), is_simulated=True),
+    )
     return warehouse
 
 

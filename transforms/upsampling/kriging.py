@@ -24,7 +24,7 @@ Two shares of the variance of a block are added to the diagonal, as noise of the
 all: two lattices leave unknown what they contradict each other about, and only noise bounds how far a contradiction is
 carried. `edge_noise` times (t^2 / (1 - t^2))^2 grows with the share t of the way to the edge of the neighbourhood, so
 that patches enter and leave it with no weight and no step is seen between neighbourhoods. The defaults are the least
-that keep the centroid of impulse responses within 5 m of the patch centre on rows of any phase, for lengths of 0.2 to
+that keep the centroid of impulse responses within 6 m of the patch centre on rows of any phase, for lengths of 0.2 to
 8 sides (without edge noise, 1e-4 and 2 pitches: up to 40 m off). They cost up to 0.017 of the expected R2 of S3
 (`design/evidence.md`, no noise) on one lattice and up to 0.041 on two: lower them where vectors are exact.
 
