@@ -142,11 +142,10 @@ class Pipeline:
             WarehouseBusyError: another run holds the warehouse.
         """
         with self._hold():
-            plan = self._run(Step("plan", ALL), started)
+            plan = self._plan(started)
             yield plan
             if not plan.ok:
                 return
-            self._look_again()
             unreadable = self._unreadable()
             if unreadable:
                 yield StepOutcome(Step("plan", ALL), 0.0, problems=unreadable)
@@ -183,11 +182,10 @@ class Pipeline:
                 "Add [labels.<name>] and compare.patches.",
             )
         with self._hold():
-            plan = self._run(Step("plan", ALL), started)
+            plan = self._plan(started)
             yield plan
             if not plan.ok:
                 return
-            self._look_again()
             failed: list[Step] = []
             for job in ("grid", "label", "oracles"):
                 wanted = [step for step in map(_only_patches, self._steps(job)) if step.tables]
@@ -202,10 +200,7 @@ class Pipeline:
         Arguments, outcomes and errors are those of `run`.
         """
         with self._hold():
-            outcome = self._run(Step("plan", ALL), started)
-            if outcome.ok:
-                self._look_again()
-            yield outcome
+            yield self._plan(started)
 
     def left_over(self) -> list[LeftOver]:
         """List what is stored and not asked for; after `plan`."""
@@ -231,6 +226,13 @@ class Pipeline:
             forget_partitions(self._instance, **self._keys())
             if "publish" in self._jobs:
                 yield self._run(Step("publish", ALL), started)
+
+    def _plan(self, started: Callable[[Step], None]) -> StepOutcome:
+        """Write indexes and shards anew, and take them in."""
+        outcome = self._run(Step("plan", ALL), started)
+        if outcome.ok:
+            self._look_again()
+        return outcome
 
     @contextlib.contextmanager
     def _hold(self) -> Iterator[None]:

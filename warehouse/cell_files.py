@@ -10,7 +10,7 @@ Belongs here: names, fingerprints, writing, removing. Does not: what a cell comp
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,18 +34,16 @@ from warehouse.task_data import TaskData
 CELL_TABLES = ("out_probe__confusions", "out_probe__sums", "out_probe__predictions", SEAL_TABLE)
 
 
-def ground_facts(warehouse: Warehouse, year: int, task: Task) -> dict[str, Any]:
+def ground_facts(warehouse: Warehouse, year: int, tasks: Collection[Task]) -> dict[Task, dict[str, Any]]:
     """List what all cells of a year and task share: settings and stored features, with what decides their values.
 
     Other years are among them only where changes between years are scored: next year's release must not run the cells
     of this one again.
     """
-    years = None if task == "T7" else year
-    return {
-        "version": logic_of(SEAL_TABLE),
-        **scoring(warehouse, year),
-        "features": _feature_versions(warehouse, years),
-    }
+    read = {task: None if task == "T7" else year for task in tasks}
+    features = {of_year: _feature_versions(warehouse, of_year) for of_year in set(read.values())}
+    shared = {"version": logic_of(SEAL_TABLE), **scoring(warehouse, year)}
+    return {task: {**shared, "features": features[of_year]} for task, of_year in read.items()}
 
 
 def ground_of(facts: Mapping[str, Any], data: TaskData | None, folds: pa.Table) -> str:

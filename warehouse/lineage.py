@@ -106,9 +106,7 @@ class Lineage:
             settings=hash_of([part(warehouse, name, key) for part in recipe.settings]),
             choice=hash_of([part(warehouse, name, key) for part in recipe.choice]),
             files=hash_of([part(warehouse, name, key) for part in recipe.files]),
-            inputs=hash_of(
-                [self._describe(selection, find) for part in recipe.inputs for selection in part(warehouse, name, key)]
-            ),
+            inputs=hash_of([self._describe(selection, find) for selection in self.inputs(table, key)]),
         )
 
     def _describe(self, selection: Selection, find: FindInput) -> list[list[str]]:

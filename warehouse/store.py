@@ -204,6 +204,8 @@ class Warehouse:
         path = partition_path(self.root, table, key)
         written = writer.write_table(path, self.specs[table], rows, provenance, self._fingerprint(table, key))
         self._plans.pop(table, None)
+        if table == "core_grid__shards":
+            self.__dict__.pop("_shards", None)
         return written
 
     def open(
@@ -283,7 +285,12 @@ class Warehouse:
     # -- shards and rules -----------------------------------------------------------------------------------
 
     def shards(self) -> tuple[Shard, ...]:
-        """Read the shards of the area of interest, in the order that decides ownership."""
+        """Give the shards of the area of interest, in the order that decides ownership."""
+        return self._shards
+
+    @cached_property
+    def _shards(self) -> tuple[Shard, ...]:
+        """The same, put together once: every partition of every table asks for them."""
         table = self.read("core_grid__shards")
         boxes = self._boxes(table)
         rows = zip(table["shard"].to_pylist(), table["epsg"].to_pylist(), boxes, strict=True)

@@ -86,7 +86,8 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     folds = read_folds(warehouse, year)
     cells = list_cells(warehouse)
     asked = dict.fromkeys(cell.task for cell in cells)
-    tasks = {task: _open_task(warehouse, task, year, cells, folds) for task in asked}
+    facts = ground_facts(warehouse, year, asked)
+    tasks = {task: _open_task(warehouse, task, year, cells, folds, facts[task]) for task in asked}
     files = CellFiles(warehouse, year)
     fingerprints = {cell: _fingerprint(warehouse, cell, tasks[cell.task]) for cell in cells}
     files.drop_stale(fingerprints)
@@ -143,7 +144,9 @@ class _OpenTask:
         return self._plans[scheme]
 
 
-def _open_task(warehouse: Warehouse, task: Task, year: int, cells: Sequence[Cell], folds: StoredFolds) -> _OpenTask:
+def _open_task(
+    warehouse: Warehouse, task: Task, year: int, cells: Sequence[Cell], folds: StoredFolds, facts: Mapping[str, Any]
+) -> _OpenTask:
     """Load a task once for all its cells; one that cannot be asked leaves a reason and the others alone."""
     data, problem = None, ""
     arms = [ARMS[name] for name in dict.fromkeys(cell.arm for cell in cells if cell.task == task)]
@@ -151,7 +154,7 @@ def _open_task(warehouse: Warehouse, task: Task, year: int, cells: Sequence[Cell
         data = load_task(warehouse, task, year, arms)
     except IsthmusError as error:
         problem = str(error)
-    return _OpenTask(task, data, problem, folds, ground_facts(warehouse, year, task))
+    return _OpenTask(task, data, problem, folds, facts)
 
 
 @dataclass(frozen=True)

@@ -293,27 +293,27 @@ def with_label(warehouse: Warehouse, **update: Any) -> Warehouse:
 
 
 def test_next_years_release_and_titles_leave_the_cells_of_a_year_done(copied: Warehouse) -> None:
-    before = ground_facts(copied, 2024, "T1")
-    assert ground_facts(with_label(copied, title="Land cover"), 2024, "T1") == before
-    assert ground_facts(with_label(copied, years={2024: 2021, 2025: 2022}), 2024, "T1") == before
+    before = ground_facts(copied, 2024, ["T1"])["T1"]
+    assert ground_facts(with_label(copied, title="Land cover"), 2024, ["T1"])["T1"] == before
+    assert ground_facts(with_label(copied, years={2024: 2021, 2025: 2022}), 2024, ["T1"])["T1"] == before
     index = copied.read("raw_eg__index")
     later = index.set_column(
         index.schema.get_field_index("year"), "year", pa.array([2026] * index.num_rows, pa.int32())
     )
     copied.write("raw_eg__index", PartitionKey(), pa.concat_tables([index, later.cast(index.schema)]), PROVENANCE)
-    assert ground_facts(Warehouse(copied.settings), 2024, "T1") == before
+    assert ground_facts(Warehouse(copied.settings), 2024, ["T1"])["T1"] == before
 
 
 def test_another_label_year_and_other_pixels_run_cells_again(copied: Warehouse) -> None:
-    before = ground_facts(copied, 2024, "T1")
-    assert ground_facts(with_label(copied, years={2024: 2020}), 2024, "T1") != before
+    before = ground_facts(copied, 2024, ["T1"])["T1"]
+    assert ground_facts(with_label(copied, years={2024: 2020}), 2024, ["T1"])["T1"] != before
     path = next((copied.root / "core_aef__pixels" / "year=2024").rglob("part.parquet"))
     earlier = next((copied.root / "core_aef__pixels" / "year=2023").rglob("part.parquet"))
     earlier.unlink()
-    assert ground_facts(copied, 2024, "T1") == before
-    assert ground_facts(copied, 2024, "T7") != ground_facts(copied, 2024, "T1")
+    assert ground_facts(copied, 2024, ["T1"])["T1"] == before
+    assert ground_facts(copied, 2024, ["T7"])["T7"] != ground_facts(copied, 2024, ["T1"])["T1"]
     path.unlink()
-    assert ground_facts(copied, 2024, "T1") != before
+    assert ground_facts(copied, 2024, ["T1"])["T1"] != before
 
 
 def test_other_windows_run_the_mapped_cells_again_and_those_alone(
