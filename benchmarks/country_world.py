@@ -24,7 +24,8 @@ from geoarrow.pyarrow import io as geoarrow_io
 from benchmarks.pooling_rasters import simulate_block, write_raster
 from transforms import geohash
 from transforms.sentinel2 import sentinel2_tile_box
-from transforms.utm import UtmBox, unproject
+from transforms.utm import UtmBox
+from warehouse.sources.bounds import lonlat_bounds
 from warehouse.world import MARK
 from warehouse.world_aef import AEF_ROOT
 from warehouse.world_eg import EG_ROOT, list_tile_patches, patch_file_path
@@ -148,9 +149,6 @@ def _index_row(box: UtmBox, zone: str, path: Path) -> dict[str, object]:
 
 
 def _degrees(box: UtmBox) -> tuple[float, float, float, float]:
-    """Give the bounds of a box in degrees, with what its curved edges take in."""
-    edge = np.linspace(0, 1, 21)
-    x = box.west + (box.east - box.west) * np.concatenate([edge, edge, np.zeros(21), np.ones(21)])
-    y = box.south + (box.north - box.south) * np.concatenate([np.zeros(21), np.ones(21), edge, edge])
-    lon, lat = unproject(x, y, box.epsg)
-    return float(lon.min()) - 1e-3, float(lat.min()) - 1e-3, float(lon.max()) + 1e-3, float(lat.max()) + 1e-3
+    """Give the bounds of a box in degrees, with a margin."""
+    west, south, east, north = lonlat_bounds(box)
+    return west - 1e-3, south - 1e-3, east + 1e-3, north + 1e-3

@@ -13,7 +13,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -135,9 +136,22 @@ def describe_run(context: dg.RunFailureSensorContext, warehouse: str, config: st
     run = context.dagster_run
     steps = _read_steps(context)
     first = steps[0] if steps else describe_failure(context.instance, run)
-    again = f"Then run it again: isthmus run --config {config}"
-    message, fix = split_fix(first.message, "See the log of the run in `isthmus ui`.")
-    return Alert(warehouse, first.job, first.partition, message, f"{fix} {again}", run.run_id, tuple(steps[:_LISTED]))
+    alert = describe_step(warehouse, config, first.job, first.partition, first.message)
+    return replace(alert, run_id=run.run_id, failures=tuple(steps[:_LISTED]))
+
+
+def describe_step(warehouse: str, config: Path | str, job: str, partition: str, message: str) -> Alert:
+    """Make the alert of a step that failed.
+
+    Args:
+        warehouse: name of the settings.
+        config: their file.
+        job: of the step.
+        partition: its key.
+        message: what it said, with the fix at its end.
+    """
+    said, fix = split_fix(message, "See the log of the run in `isthmus ui`.")
+    return Alert(warehouse, job, partition, said, f"{fix} Then run it again: isthmus run --config {config}")
 
 
 def _read_steps(context: dg.RunFailureSensorContext) -> list[FailedStep]:

@@ -104,9 +104,8 @@ def _look_and_run(config: Path, warehouse: Any, as_json: bool) -> bool:
     decisions = _look(warehouse, states)
     _print(decisions, as_json)
     for name, decision in decisions.items():
-        for finding in decision.findings:
-            if finding.is_news:
-                _send(warehouse.settings, describe_news(warehouse.settings.name, name, finding))
+        for finding in decision.news:
+            _send(warehouse.settings, describe_news(warehouse.settings.name, name, finding))
         follow_release(warehouse, name, decision)
     failed = any(decision.asking for decision in decisions.values()) and _run(config, warehouse)
     write_states(warehouse.root, {**states, **{name: decision.state for name, decision in decisions.items()}})
@@ -130,16 +129,14 @@ def _look(warehouse: Any, states: dict[str, Any]) -> dict[str, Any]:
 
 def _run(config: Path, warehouse: Any) -> bool:
     """Run the pipeline; an alert for its failures. Returns whether there were any."""
-    from orchestration.alerts import Alert, split_fix
+    from orchestration.alerts import describe_step
     from orchestration.pipeline import Pipeline
 
     _done, failures = show_steps(Pipeline(config, waiting=tell_waiting(True)).run)
     broken = [outcome for outcome in failures if outcome.problems]
     if broken:
-        first = broken[0]
-        message, fix = split_fix(first.problems[0], "See the log of the run in `isthmus ui`.")
-        again = f"{fix} Then run it again: isthmus run --config {config}"
-        _send(warehouse.settings, Alert(warehouse.settings.name, first.step.job, str(first.step.key), message, again))
+        step, name = broken[0].step, warehouse.settings.name
+        _send(warehouse.settings, describe_step(name, config, step.job, str(step.key), broken[0].problems[0]))
     return bool(failures)
 
 

@@ -25,7 +25,6 @@ from warehouse.store import Warehouse
 WHY_TAG, YEARS_TAG, SHARDS_TAG = "isthmus/why", "isthmus/years", "isthmus/shards"
 CLOSING_SENSOR = "close_killed_runs"
 _CLOSE_EVERY_S = 60
-_TAKING = ("new_year", "new_product")
 
 
 def build_release_sensor(product: Product, job: dg.JobDefinition, every_s: int) -> dg.SensorDefinition:
@@ -109,10 +108,9 @@ def describe_decision(product: Product, decision: Decision, remarks: list[str]) 
     if not decision.asking:
         said = [*remarks, *(f"{finding.kind}: {finding.message}" for finding in decision.findings)]
         return dg.SensorResult(skip_reason="\n".join(said) or f"{product.name}: nothing is published", cursor=cursor)
-    taken = [one for one in decision.asking if one.kind in _TAKING and one.year is not None]
-    take = [TakenYear(product=one.product, year=int(one.year or 0), watched=product.name) for one in taken]
+    take = [TakenYear(product=name, year=year, watched=product.name) for name, year in decision.taking]
     request = dg.RunRequest(run_key=decision.request, run_config=config_taking(take), tags=_make_tags(decision))
-    added = sorted({str(one.year) for one in taken})
+    added = sorted({str(year) for _, year in decision.taking})
     partitions = [YEARS.build_add_request(added)] if added else []
     return dg.SensorResult(run_requests=[request], dynamic_partitions_requests=partitions, cursor=cursor)
 
@@ -135,14 +133,13 @@ def _alert_news(
 ) -> list[str]:
     """Send alerts of what needs a person; one that is not delivered is said by the tick, which goes on."""
     problems = []
-    for finding in decision.findings:
-        if finding.is_news:
-            alert = describe_news(warehouse.settings.name, product.name, finding)
-            try:
-                send_alert(warehouse.settings.alerts, alert, context.log.error)
-            except AlertError as error:
-                context.log.error(str(error))
-                problems.append(str(error))
+    for finding in decision.news:
+        alert = describe_news(warehouse.settings.name, product.name, finding)
+        try:
+            send_alert(warehouse.settings.alerts, alert, context.log.error)
+        except AlertError as error:
+            context.log.error(str(error))
+            problems.append(str(error))
     return problems
 
 

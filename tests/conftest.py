@@ -123,6 +123,14 @@ def tiny_run(tiny_world: Path, once: Once) -> TinyRun:
     return TinyRun(tiny_world, folder / "tiny.toml", outcomes)
 
 
+@pytest.fixture
+def producers(tiny_world: Path, tmp_path: Path) -> Any:
+    """The producers of a copy of the tiny world."""
+    from tests.release_worlds import Producers
+
+    return Producers(tiny_world, tmp_path / "world")
+
+
 @pytest.fixture(scope="session")
 def quick_run(tiny_world: Path, once: Once) -> Path:
     """Settings file of a finished run on the tiny world with `quick_settings`. Read only."""

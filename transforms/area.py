@@ -33,7 +33,7 @@ _WORLD = shapely.box(-180.0, -90.0, 180.0, 90.0)
 
 @dataclass(frozen=True, eq=False)
 class Area:
-    """Ground, and the test whether a place lies on it. Made by `area_of_boxes`, `area_of_shapes` or `cut_tiles`.
+    """Ground, and the test whether a place lies on it. Made by `area_of_boxes`, `area_of_shapes` or `area_of_tiles`.
 
     Attributes:
         geometry: polygon or multipolygon in degrees, inside 180 W to 180 E, cut at the antimeridian.

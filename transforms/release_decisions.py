@@ -28,6 +28,8 @@ Kind = Literal[
 ]
 #: Kinds that ask for a run.
 ASKING: frozenset[Kind] = frozenset({"new_year", "new_product", "reissued"})
+#: Kinds that take a year of a product for the first time.
+TAKING: frozenset[Kind] = frozenset({"new_year", "new_product"})
 #: Kinds that a person should hear of once, because nothing goes on without one.
 ALARMING: frozenset[Kind] = frozenset({"unregistered", "withdrawn"})
 #: A year with a smaller share of the rows of the year before is still being uploaded.
@@ -109,6 +111,16 @@ class Decision:
     def asking(self) -> tuple[Finding, ...]:
         """Findings that ask for a run."""
         return tuple(finding for finding in self.findings if finding.asks)
+
+    @property
+    def taking(self) -> tuple[tuple[str, int], ...]:
+        """Product and year of what is taken for the first time."""
+        return tuple((one.product, one.year) for one in self.asking if one.kind in TAKING and one.year is not None)
+
+    @property
+    def news(self) -> tuple[Finding, ...]:
+        """Findings that a person should hear of now."""
+        return tuple(finding for finding in self.findings if finding.is_news)
 
 
 def decide(state: ReleaseState, look: Look, rules: WatchRules) -> Decision:

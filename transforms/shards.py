@@ -91,12 +91,12 @@ def cut_mgrs(area: Area) -> list[Shard]:
     pieces = shapely.get_parts(area.geometry)
     bounds = shapely.bounds(pieces)
     shards = []
-    for zone, west, south, east, north in _zone_band_cells():
+    for epsg, west, south, east, north in _zone_band_cells():
         near = (bounds[:, 0] < east) & (bounds[:, 2] > west) & (bounds[:, 1] < north) & (bounds[:, 3] > south)
         parts = shapely.clip_by_rect(pieces[near], west, south, east, north)
         part = polygonal(shapely.geometrycollections(parts)) if len(parts) else None
         if part is not None and not part.is_empty:
-            shards += _cut_squares(part, (32600 if south >= 0 else 32700) + zone)
+            shards += _cut_squares(part, epsg)
     named = [shard for shard in shards if not area.tiles or shard.key in area.tiles]
     return sorted(named, key=lambda shard: shard.key)
 
@@ -191,9 +191,9 @@ def touched_zones(bbox: Bbox) -> list[int]:
     """Give the EPSG codes of the UTM zones that a box in degrees touches, ascending; none beyond 80 S and 84 N."""
     zones = set()
     for west, south, east, north in split_bbox(bbox):
-        for zone, cell_west, cell_south, cell_east, cell_north in _zone_band_cells():
+        for epsg, cell_west, cell_south, cell_east, cell_north in _zone_band_cells():
             if west < cell_east and cell_west < east and south < cell_north and cell_south < north:
-                zones.add((32600 if cell_south >= 0 else 32700) + zone)
+                zones.add(epsg)
     return sorted(zones)
 
 
@@ -280,7 +280,7 @@ def _square_shard(common: shapely.Geometry, epsg: int, part: Bbox) -> Shard:
 
 
 def _zone_band_cells() -> Iterator[tuple[int, float, float, float, float]]:
-    """List (zone, west, south, east, north) of all zones and bands, with the exceptions of 32V and 31X..37X."""
+    """List (EPSG, west, south, east, north) of all zones and bands, with the exceptions of 32V and 31X..37X."""
     for band in range(20):
         south = -80.0 + 8 * band
         north = 84.0 if band == 19 else south + 8
@@ -288,7 +288,8 @@ def _zone_band_cells() -> Iterator[tuple[int, float, float, float, float]]:
         zones = utm_zone(lon + 1.5, np.full(len(lon), south + 4))
         starts = np.flatnonzero(np.diff(zones, prepend=-1))
         for start, stop in zip(starts, [*starts[1:], len(lon)], strict=True):
-            yield int(zones[start]), float(lon[start]), south, float(lon[stop - 1] + 3.0), north
+            epsg = (32600 if south >= 0 else 32700) + int(zones[start])
+            yield epsg, float(lon[start]), south, float(lon[stop - 1] + 3.0), north
 
 
 def _from_bbox(name: str, rule: ShardRule, bbox: Bbox) -> Shard:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import difflib
 import hashlib
-import os
 import re
 import sys
 import tarfile
@@ -28,6 +27,7 @@ import shapely
 
 from warehouse.errors import SourceFormatError, SourceMissingError, UnknownCountryError
 from warehouse.sources.vector_files import read_vector_file
+from warehouse.unfinished import replace_file
 
 #: The package, the one file of it that is used, and what the package's bytes must be.
 PACKAGE = "world-atlas@2.0.2"
@@ -112,13 +112,10 @@ def install_boundaries(package: Path) -> Path:
             str(package), "SHA-256", found, f"{PACKAGE_SHA256} ({PACKAGE})", "Is it another version, or cut off?"
         )
     target = installed_path()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(package) as archive:
+    with tarfile.open(package) as archive, replace_file(target, "borders of countries") as temporary:
         member = archive.extractfile(MEMBER)
         assert member is not None  # the bytes are those of the known package
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         temporary.write_bytes(member.read())
-    os.replace(temporary, target)
     return target
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transforms.alignment import explain_alignment
 from transforms.errors import IsthmusError, LatticeError, ShapeError
+from transforms.model_alignment import explain_alignment
 
 
 class SettingsError(IsthmusError):

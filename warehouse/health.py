@@ -6,7 +6,6 @@ Belongs here: looking, and saying what it means. Does not: Dagster's history and
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Literal
 import psutil
 from packaging.requirements import Requirement
 
-from warehouse.store import Warehouse
+from warehouse.store import Warehouse, measure_disk
 from warehouse.unfinished import list_abandoned
 
 Status = Literal["ok", "warning", "failed"]
@@ -57,8 +56,7 @@ def examine_set_up(warehouse: Warehouse) -> list[Finding]:
 
 def examine_disk(name: str, folder: Path, min_free_mb: int) -> Finding:
     """Compare the free disk below a folder with the limit under which nothing is written."""
-    present = next(place for place in [folder, *folder.parents] if place.exists())
-    free_mb = shutil.disk_usage(present).free // _MB
+    present, free_mb = measure_disk(folder)
     found = f"{free_mb / 1024:.1f} GiB free at {present}"
     if free_mb >= min_free_mb:
         return Finding(name, "ok", found)

@@ -43,7 +43,9 @@ from warehouse.source_settings import SourceSettings
 from warehouse.sources.aef_cog import AefCogSource
 from warehouse.sources.bounds import box_columns, lonlat_bounds
 from warehouse.sources.patches import read_unique_patches
+from warehouse.unfinished import replace_file
 from warehouse.world_cog import CogLayout, SparseCogWriter
+from warehouse.write_errors import write_errors
 from warehouse.writer import WrittenPartition, write_table
 
 #: Raised when what is measured changes, so that old rates are measured again.
@@ -98,10 +100,9 @@ def load_rates(cache: Path, *, again: bool = False) -> MachineRates:
     kept = _read_rates(cache) if cache.is_file() else {}
     if key not in kept or again:
         kept[key] = measure_rates()
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        temporary = cache.with_name(f".{cache.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({key: asdict(one) for key, one in kept.items()}, indent=1), encoding="utf-8")
-        os.replace(temporary, cache)
+        text = json.dumps({key: asdict(one) for key, one in kept.items()}, indent=1)
+        with replace_file(cache, "rates") as temporary, write_errors("rates", cache):
+            temporary.write_text(text, encoding="utf-8")
     return kept[key]
 
 

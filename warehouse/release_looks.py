@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from transforms.area import Area, area_of_boxes
+from transforms.area import boxes_touch
 from transforms.release_decisions import WatchRules
 from transforms.releases import Look, PublishedFile, ReleaseState, YearLook, versions_of
 from transforms.shards import Shard
@@ -21,7 +21,7 @@ from warehouse.products import Product
 from warehouse.reader import has_partition
 from warehouse.release_products import FileTraits, identify_product
 from warehouse.sources.aef_index import count_aef_files, identify_index
-from warehouse.sources.bounds import touches
+from warehouse.sources.bounds import SIDES
 from warehouse.sources.index import read_index
 from warehouse.sources.traits import read_traits
 from warehouse.store import Warehouse
@@ -50,11 +50,12 @@ def look_at_source(warehouse: Warehouse, product: Product, state: ReleaseState, 
     files = _group_by_year(warehouse, product, index)
     has_index = product.layout == "aef_cog"
     counts = _count_in_zones(product, warehouse, index) if has_index else {}
+    registry = warehouse.settings.registry()
     years = []
     for year, of_year in sorted(files.items()):
         before = state.of(year).asked or rules.stored.get(year, {})
         traits = _read_changed(warehouse, product, of_year, before)
-        identity = identify_product(warehouse.settings.registry(), product, year, traits)
+        identity = identify_product(registry, product, year, traits)
         years.append(YearLook(year, tuple(of_year), counts.get(year), identity.product, identity.advice))
     return Look(product.name, tuple(years), identify_index(product, source) if has_index else "")
 
@@ -90,18 +91,20 @@ def _list_years(taken: Collection[int], now: float) -> range:
 
 def _group_by_year(warehouse: Warehouse, product: Product, index: pa.Table) -> dict[int, list[PublishedFile]]:
     shards = warehouse.shards() if _has_shards(warehouse) else ()
-    grounds = [(shard, area_of_boxes([shard.bbox])) for shard in shards]
     files: dict[int, list[PublishedFile]] = {}
     for row in index.to_pylist():
-        where = tuple(shard.key for shard, ground in grounds if _reaches(product, row, shard, ground))
+        where = tuple(shard.key for shard in shards if _reaches(product, row, shard))
         file = PublishedFile(name_ground(product, row), row["path"], row["etag"], row["size_bytes"], where)
         files.setdefault(row["year"], []).append(file)
     return files
 
 
-def _reaches(product: Product, row: Row, shard: Shard, ground: Area) -> bool:
+def _reaches(product: Product, row: Row, shard: Shard) -> bool:
     """Tell whether a shard reads a file; files without bounds are read by none, files of a zone by its squares."""
-    if row["west_deg"] is None or not touches(row, ground):
+    if row["west_deg"] is None:
+        return False
+    west, south, east, north = (row[f"{side}_deg"] for side in SIDES)
+    if not boxes_touch((west, south, east, north), shard.bbox):
         return False
     return product.layout != "aef_cog" or shard.rule != "mgrs" or bool(row["epsg"] == shard.epsg)
 

@@ -53,9 +53,8 @@ def follow_release(warehouse: Warehouse, watched: str, decision: Decision) -> No
         watched: product whose source was looked at.
         decision: its asking findings are taken.
     """
-    for finding in decision.asking:
-        if finding.year is not None and finding.kind in ("new_year", "new_product"):
-            take_year(warehouse, watched, finding.product, finding.year)
+    for product, year in decision.taking:
+        take_year(warehouse, watched, product, year)
 
 
 def take_year(warehouse: Warehouse, watched: str, product: str, year: int) -> None:

@@ -436,12 +436,15 @@ class Warehouse:
         Raises:
             DiskSpaceError: less than `limits.min_free_mb` is free.
         """
-        folder = self.root
-        while not folder.exists():
-            folder = folder.parent
-        free_mb = shutil.disk_usage(folder).free // 2**20
+        _, free_mb = measure_disk(self.root)
         if free_mb < self.settings.limits.min_free_mb:
             raise DiskSpaceError(str(self.root), free_mb, self.settings.limits.min_free_mb)
+
+
+def measure_disk(folder: Path) -> tuple[Path, int]:
+    """Give the nearest folder that is there, and the free room on its disk in MB."""
+    present = next(place for place in (folder, *folder.parents) if place.exists())
+    return present, shutil.disk_usage(present).free // 2**20
 
 
 def _touches(bbox: Bbox) -> pc.Expression:

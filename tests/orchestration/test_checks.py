@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -16,7 +15,6 @@ from orchestration.pipeline import open_instance
 from tests.conftest import TinyRun
 from tests.tiny import PROJECT, run_pipeline, tiny_settings, write_settings
 from warehouse.checks_sql import CheckResult, check_names
-from warehouse.layout import PartitionKey
 from warehouse.settings import load_settings
 from warehouse.sql_files import read_sql
 from warehouse.store import Warehouse
@@ -52,20 +50,6 @@ def test_a_check_judges_the_other_table_where_the_first_is_not_there(tiny_run: T
     built = build_checks(tiny_run.warehouse, {PATCH_LABELS})
     checks = {key.name: key.asset_key.to_user_string() for check in built for key in check.check_keys}
     assert checks == dict.fromkeys(("label_coverage", "label_notes"), PATCH_LABELS)
-
-
-@pytest.fixture
-def tampered(tiny_run: TinyRun, tmp_path: Path) -> Path:
-    """A finished warehouse in which one patch stands twice."""
-    config = Path(shutil.copy(tiny_run.config, tmp_path))
-    shutil.copytree(tiny_run.warehouse.root, tmp_path / "warehouse")
-    warehouse = Warehouse(load_settings(config))
-    key = PartitionKey(2024, "47PRQ")
-    rows = warehouse.read("core_eg__patches", key)
-    sources = warehouse.source_files(warehouse.read("raw_eg__index"))
-    provenance = warehouse.product_provenance(warehouse.products["eg"], sources, is_simulated=True)
-    warehouse.write("core_eg__patches", key, pa.concat_tables([rows, rows.slice(5, 1)]), provenance)
-    return config
 
 
 @pytest.mark.usefixtures("clean_env")

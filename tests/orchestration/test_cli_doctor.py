@@ -7,15 +7,12 @@ import shutil
 from pathlib import Path
 
 import dagster as dg
-import pyarrow as pa
-import pytest
 
 from orchestration.checks import RULES
 from orchestration.killed_runs import PID_TAG
 from tests.conftest import TinyRun
 from tests.orchestration.conftest import Call
 from tests.tiny import tiny_settings, write_settings
-from warehouse.layout import PartitionKey
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
@@ -23,20 +20,6 @@ from warehouse.store import Warehouse
 @dg.job
 def ingest() -> None:
     """Stand for a job of a command line that was killed."""
-
-
-@pytest.fixture
-def broken(tiny_run: TinyRun, tmp_path: Path) -> Path:
-    """A finished warehouse in which one patch stands twice."""
-    config = Path(shutil.copy(tiny_run.config, tmp_path))
-    shutil.copytree(tiny_run.warehouse.root, tmp_path / "warehouse")
-    warehouse = Warehouse(load_settings(config))
-    key = PartitionKey(2024, "47PRQ")
-    rows = warehouse.read("core_eg__patches", key)
-    sources = warehouse.source_files(warehouse.read("raw_eg__index"))
-    provenance = warehouse.product_provenance(warehouse.products["eg"], sources, is_simulated=True)
-    warehouse.write("core_eg__patches", key, pa.concat_tables([rows, rows.slice(5, 1)]), provenance)
-    return config
 
 
 def test_a_good_warehouse_passes_every_check_but_the_age_of_its_labels(call: Call, tiny_run: TinyRun) -> None:
@@ -48,8 +31,8 @@ def test_a_good_warehouse_passes_every_check_but_the_age_of_its_labels(call: Cal
     assert {"disk of the warehouse", "memory", "versions", "history"} <= {row["name"] for row in rows}
 
 
-def test_a_broken_rule_is_explained_with_its_rows_and_what_to_do(call: Call, broken: Path) -> None:
-    code, out, _ = call("doctor", "-c", broken, "--check", "unit_norm", "--check", "duplicate_patch_ids")
+def test_a_broken_rule_is_explained_with_its_rows_and_what_to_do(call: Call, tampered: Path) -> None:
+    code, out, _ = call("doctor", "-c", tampered, "--check", "unit_norm", "--check", "duplicate_patch_ids")
     assert code == 1
     passed, *lines = out.splitlines()
     assert passed.split()[:2] == ["ok", "unit_norm"]
@@ -62,8 +45,8 @@ def test_a_broken_rule_is_explained_with_its_rows_and_what_to_do(call: Call, bro
     assert lines[-1].endswith("; 1 failed, 0 warnings")
 
 
-def test_json_is_all_that_is_printed(call: Call, broken: Path) -> None:
-    code, out, _ = call("doctor", "-c", broken, "--check", "duplicate_patch_ids", "--json")
+def test_json_is_all_that_is_printed(call: Call, tampered: Path) -> None:
+    code, out, _ = call("doctor", "-c", tampered, "--check", "duplicate_patch_ids", "--json")
     assert code == 1
     (row,) = json.loads(out)
     assert (row["status"], row["blocking"], row["n_failing"]) == ("failed", True, 1)

@@ -24,11 +24,6 @@ pytestmark = pytest.mark.usefixtures("clean_env")
 
 
 @pytest.fixture
-def producers(tiny_world: Path, tmp_path: Path) -> Producers:
-    return Producers(tiny_world, tmp_path / "world")
-
-
-@pytest.fixture
 def config(producers: Producers, tmp_path: Path) -> Path:
     automation = {"watch": True, "follow": True, "look_every_s": 60}
     return write_settings(tmp_path / "quick.toml", quick_settings(producers.root) | {"automation": automation})

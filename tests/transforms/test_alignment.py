@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.alignment import choose_alignment, explain_alignment, match_keys, take_or
+from transforms.alignment import match_keys, take_or
 from transforms.errors import ShapeError
+from transforms.model_alignment import choose_alignment, explain_alignment
 
 keys = st.integers(0, 2**55 - 1)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import TinyRun
 from tests.warehouse.multilabel_world import open_world, write_world
+from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
 
@@ -15,3 +18,11 @@ from warehouse.store import Warehouse
 def multilabel_run(once: Callable[[str, Callable[[Path], None]], Path]) -> Warehouse:
     """The study, run. Read only."""
     return open_world(once("multilabel-run", write_world))
+
+
+@pytest.fixture
+def copy(tiny_run: TinyRun, tmp_path: Path) -> Warehouse:
+    """A copy of the finished warehouse."""
+    shutil.copy(tiny_run.config, tmp_path)
+    shutil.copytree(tiny_run.warehouse.root, tmp_path / "warehouse", ignore=shutil.ignore_patterns("*.html"))
+    return Warehouse(load_settings(tmp_path / tiny_run.config.name))

@@ -6,22 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TinyRun
 from tests.warehouse.fake_tables import PROVENANCE
 from warehouse.layout import ALL, PartitionKey
 from warehouse.left_over import LeftOver, drop, find_left_over
 from warehouse.lineage import Lineage
 from warehouse.partition_states import PartitionState, PartitionStates
-from warehouse.settings import load_settings
 from warehouse.store import Warehouse
-
-
-@pytest.fixture
-def copy(tiny_run: TinyRun, tmp_path: Path) -> Warehouse:
-    """A copy of the finished warehouse."""
-    shutil.copy(tiny_run.config, tmp_path)
-    shutil.copytree(tiny_run.warehouse.root, tmp_path / "warehouse", ignore=shutil.ignore_patterns("*.html"))
-    return Warehouse(load_settings(tmp_path / tiny_run.config.name))
 
 
 def left_over(warehouse: Warehouse) -> list[LeftOver]:

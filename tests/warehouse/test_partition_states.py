@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,11 @@ from warehouse.errors import PartitionMissingError
 from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
 from warehouse.lineage import Lineage
 from warehouse.partition_states import PartitionState, PartitionStates, PartitionStatus
-from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
 YEAR = PartitionKey(2024)
 CURRENT, STALE, MISSING = PartitionState.CURRENT, PartitionState.STALE, PartitionState.MISSING
 CELLS = {"out_probe__metrics", "out_probe__confusions", "out_probe__sums", "out_probe__predictions"}
-
-
-@pytest.fixture
-def copy(tiny_run: TinyRun, tmp_path: Path) -> Warehouse:
-    """A copy of the finished warehouse."""
-    shutil.copy(tiny_run.config, tmp_path)
-    shutil.copytree(tiny_run.warehouse.root, tmp_path / "warehouse", ignore=shutil.ignore_patterns("*.html"))
-    return Warehouse(load_settings(tmp_path / tiny_run.config.name))
 
 
 def not_current(warehouse: Warehouse) -> list[PartitionStatus]:

@@ -50,11 +50,6 @@ class Watch:
 
 
 @pytest.fixture
-def producers(tiny_world: Path, tmp_path: Path) -> Producers:
-    return Producers(tiny_world, tmp_path / "world")
-
-
-@pytest.fixture
 def config(producers: Producers, tmp_path: Path) -> Path:
     settings = quick_settings(producers.root) | {"automation": {"follow": True}}
     return write_settings(tmp_path / "quick.toml", settings)

@@ -120,7 +120,8 @@ def identify_index(product: Product, source: SourceSettings) -> str:
     Raises:
         SourceMissingError: there is no index.
     """
-    facts = stat_file(_find_index(product, source))
+    index = _find_index(product, source)
+    facts = index.version if isinstance(index, RemotePath) else stat_file(index)  # a remote one was asked just now
     return facts.etag if facts is not None else ""
 
 

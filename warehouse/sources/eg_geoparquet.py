@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from transforms.area import inside_bbox
 from transforms.errors import LatticeError
 from transforms.geohash import decode, encode
 from transforms.lattice import EARTH_RADIUS_M, LatticePlaces, recover
@@ -190,14 +191,7 @@ def _is_float_list(kind: pa.DataType) -> bool:
 def _read_group_ids(file: pq.ParquetFile, number: int, path: SourcePath, area: Bbox | None) -> _GroupIds:
     """Read the ids of a row group, and which of them lie in the area."""
     ids = parse_ids(file.read_row_group(number, columns=[_ID_COLUMN])[_ID_COLUMN], path)
-    return ids, np.ones(len(ids), bool) if area is None else _is_inside(ids, area)
-
-
-def _is_inside(ids: Ids, area: Bbox) -> npt.NDArray[np.bool_]:
-    lon, lat = decode(ids)
-    west, south, east, north = area
-    inside: npt.NDArray[np.bool_] = (lon >= west) & (lon < east) & (lat >= south) & (lat < north)
-    return inside
+    return ids, np.ones(len(ids), bool) if area is None else inside_bbox(*decode(ids), area)
 
 
 def _find_misplaced(ids: Ids, points: Geometries) -> list[str]:

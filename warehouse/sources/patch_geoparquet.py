@@ -116,9 +116,9 @@ def read_footprints(path: SourcePath, product: Product) -> Footprints:
     """
     with open_parquet(path) as file:
         schema = file.schema_arrow
-    geometry = _check_columns(schema, path, product)
-    columns = [geometry, *([_EPSG_COLUMN] if _EPSG_COLUMN in schema.names else [])]
-    return _build_footprints(read_parquet(path, columns), geometry, path, product)
+        geometry = _check_columns(schema, path, product)
+        table = file.read(columns=[geometry, *([_EPSG_COLUMN] if _EPSG_COLUMN in schema.names else [])])
+    return _build_footprints(table, geometry, path, product)
 
 
 def _check_columns(schema: pa.Schema, path: SourcePath, product: Product) -> str:

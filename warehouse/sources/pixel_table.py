@@ -96,8 +96,8 @@ def read_table_places(path: SourcePath) -> Places:
     if _is_csv(path):
         return read_places(_read_table(path), str(path))
     with open_parquet(path) as file:
-        names = [name for name in file.schema_arrow.names if name in PLACE_NAMES]
-    return read_places(read_parquet(path, names), str(path))
+        table = file.read(columns=[name for name in file.schema_arrow.names if name in PLACE_NAMES])
+    return read_places(table, str(path))
 
 
 def _is_csv(path: SourcePath) -> bool:

@@ -23,6 +23,8 @@ from warehouse.sources.mosaic_store import ARRAY
 from warehouse.sources.raster_source import RasterSource
 from warehouse.world_mosaic import create_store
 
+pytestmark = pytest.mark.usefixtures("short_waits")
+
 GRID = DegreeGrid(104.0, 12.6, 8.983111749910169e-05, 256, 256)
 #: Four shards of which the south-eastern one is not there.
 BOX = GRID.bbox(slice(64, 192), slice(64, 192))
@@ -43,11 +45,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path) -> Iterator[FaultServer]:
     with serve(folder) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("warehouse.sources.object_client.ObjectClient._wait_s", lambda _self, _done: 0.01)
 
 
 @pytest.fixture

@@ -47,6 +47,8 @@ from warehouse.sources.pixel_geotiff import PixelGeotiffSource
 from warehouse.sources.pixel_table import PixelTableSource
 from warehouse.sources.read_ahead import read_ahead
 
+pytestmark = pytest.mark.usefixtures("short_waits")
+
 AEF, EG = "aef/v1", "earthgenome/earthindexembeddings"
 YEAR = 2024
 CORNER = (101.999, 12.649, 102.001, 12.651)
@@ -60,11 +62,6 @@ Open = Callable[..., SourceSettings]
 def server(tiny_world: Path) -> Iterator[FaultServer]:
     with serve(tiny_world) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("warehouse.sources.object_client.ObjectClient._wait_s", lambda _self, _done: 0.01)
 
 
 def remote(server: FaultServer, scheme: str, folder: str, **more: Any) -> SourceSettings:
