@@ -163,6 +163,7 @@ def _measure(parts: Iterator[Measured]) -> dict[str, Any]:
         "cpu_seconds": _cpu_seconds() - cpu,
         "peak_mb_first": peaks[0],
         "peak_mb_all": peaks[-1],
+        "peaks_mb": [round(peak) for peak in peaks],
     }
 
 

@@ -22,7 +22,7 @@ from rasterio.windows import Window
 from benchmarks.pooling_rasters import BLOCK_PX, DIMS, EPSG, PIXEL_M, simulate_block
 from tests.fault_server import Fault, FaultServer, serve
 from transforms.quantization import NODATA
-from warehouse.source_paths import CacheLimits, RemoteAccess, RemotePath, SourcePath
+from warehouse.file_paths import CacheLimits, FilePath, RemoteAccess, RemotePath
 from warehouse.sources import block_cache, remote_file
 from warehouse.sources.files import pin
 from warehouse.sources.rasters import GDAL_OPTIONS, open_raster, read_header, read_stored
@@ -52,19 +52,19 @@ def write_raster(path: Path) -> None:
             file.write(np.tile(block[band], (2, 2)), band + 1)
 
 
-def read_ours(path: SourcePath) -> None:
+def read_ours(path: FilePath) -> None:
     """Read one block as the sources do."""
     with open_raster(path) as dataset:
         read_stored(dataset, read_header(dataset, path), WINDOW)
 
 
-def read_gdal(path: SourcePath) -> None:
+def read_gdal(path: FilePath) -> None:
     """Let GDAL decode, over our bridge."""
     with open_raster(path) as dataset, rasterio.Env(**GDAL_OPTIONS):
         dataset.read(window=WINDOW)
 
 
-def read_vsicurl(path: SourcePath) -> None:
+def read_vsicurl(path: FilePath) -> None:
     """Let GDAL fetch and decode."""
     name = f"/vsicurl/{path}?{time.monotonic_ns()}"  # its own, or GDAL remembers the bytes of the round before
     with rasterio.Env(**GDAL_OPTIONS, **VSICURL), rasterio.open(name) as dataset:
@@ -78,7 +78,7 @@ def delayed(server: FaultServer, seconds: float) -> Iterator[None]:
     server.faults.clear()
 
 
-def measure(server: FaultServer, read: Callable[[SourcePath], None], path: SourcePath) -> tuple[float, int, float]:
+def measure(server: FaultServer, read: Callable[[FilePath], None], path: FilePath) -> tuple[float, int, float]:
     """Give median seconds, requests and MB of a round."""
     seconds = []
     for _ in range(ROUNDS):

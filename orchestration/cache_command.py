@@ -26,8 +26,8 @@ def cache(
     as_json: JsonOption = False,
 ) -> None:
     """Show the block cache of remote sources, `[cache]` of the settings: folder, size and limit."""
+    from warehouse.objects.block_cache import open_cache
     from warehouse.settings import load_settings
-    from warehouse.sources.block_cache import open_cache
 
     limits = load_settings(config).cache.limits
     if limits is None:
@@ -53,7 +53,7 @@ def cache(
 
 def say_cache_use(warehouse: Any) -> None:
     """Say what this process took from the cache and what it fetched; nothing where all sources are folders."""
-    from warehouse.sources.block_cache import BLOCK_BYTES, open_cache
+    from warehouse.objects.block_cache import BLOCK_BYTES, open_cache
 
     limits = warehouse.settings.cache.limits
     if limits is None:

@@ -1,7 +1,7 @@
 """Paths of a settings file that must be on a disk.
 
 Belongs here: refusing URLs where only folders and files are read. Does not: roots of sources, which may be URLs
-(`source_paths.py`).
+(`file_paths.py`).
 
 Without it `s3://bucket/x` would be the folder `s3:` beside the settings file, and nobody would notice.
 """
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from warehouse.source_paths import SCHEMES
+from warehouse.file_paths import SCHEMES
 
 #: A URL, also one that `Path` has taken a slash from.
 _URL = re.compile(rf".*://|(?:{'|'.join(SCHEMES)}):/", re.DOTALL)

@@ -24,6 +24,7 @@ from pydantic_settings import SettingsError as SettingsSourceError
 from warehouse.automation_sections import AlertSettings, AutomationSettings
 from warehouse.engine_settings import EngineSettings
 from warehouse.errors import SettingsError
+from warehouse.file_paths import FilePath, RemotePath
 from warehouse.followed import extend_sources, read_followed
 from warehouse.label_settings import LabelSettings
 from warehouse.products import PIXEL_LAYOUTS, Product, fill_source, load_registry, registered_entries
@@ -42,7 +43,6 @@ from warehouse.sections import (
 )
 from warehouse.settings_files import read_chain
 from warehouse.settings_problems import describe_problem, describe_variable
-from warehouse.source_paths import RemotePath, SourcePath
 from warehouse.source_settings import CacheSettings, SourceSettings
 from warehouse.study_sections import StudySettings
 
@@ -273,7 +273,7 @@ def _anchor(settings: Settings, folder: Path) -> Settings:
 
     cache = settings.cache.model_copy(update={"root": absolute(settings.cache.root)})
 
-    def reach(path: SourcePath | None) -> SourcePath | None:
+    def reach(path: FilePath | None) -> FilePath | None:
         return path.through(cache.limits) if isinstance(path, RemotePath) else absolute(path)
 
     return settings.model_copy(

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator
 
+from warehouse.file_paths import CacheLimits, FilePath, RemoteAccess, RemotePath, parse_url, refuse_password
 from warehouse.local_paths import LocalPath
-from warehouse.source_paths import CacheLimits, RemoteAccess, RemotePath, SourcePath, parse_url, refuse_password
 
 _BYTES_PER_GB = 10**9
 _ACCESS_KEYS = ("region", "endpoint", "anonymous", "allow_http", "connections", "tries", "timeout_s")
@@ -48,9 +48,9 @@ class SourceSettings(BaseModel):
     connections: int = Field(default=8, ge=1, le=64)
     tries: int = Field(default=8, ge=1, le=30)
     timeout_s: float = Field(default=30.0, gt=0, le=600)
-    root: SourcePath
+    root: FilePath
     files: str = "*"
-    index: SourcePath | None = None
+    index: FilePath | None = None
     year: int | None = None
     years: tuple[int, ...] | None = None
 
@@ -74,7 +74,7 @@ class SourceSettings(BaseModel):
         return parse_url(value, RemoteAccess(**{key: info.data[key] for key in _ACCESS_KEYS if key in info.data}))
 
     @field_serializer("root", "index")
-    def _write_url(self, value: SourcePath | None) -> Path | str | None:
+    def _write_url(self, value: FilePath | None) -> Path | str | None:
         """Give URLs as the settings file has them."""
         return value.url if isinstance(value, RemotePath) else value
 

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from orchestration.cli import app
 from tests.tiny import clean_environment, quick_settings, write_settings
-from warehouse.source_paths import CacheLimits
-from warehouse.sources.block_cache import BlockCache
+from warehouse.file_paths import CacheLimits
+from warehouse.objects.block_cache import BlockCache
 
 
 @pytest.fixture

@@ -26,3 +26,9 @@ def copy(tiny_run: TinyRun, tmp_path: Path) -> Warehouse:
     shutil.copy(tiny_run.config, tmp_path)
     shutil.copytree(tiny_run.warehouse.root, tmp_path / "warehouse", ignore=shutil.ignore_patterns("*.html"))
     return Warehouse(load_settings(tmp_path / tiny_run.config.name))
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait between tries."""
+    monkeypatch.setattr("warehouse.objects.client.ObjectClient._wait_s", lambda _self, _done: 0.01)

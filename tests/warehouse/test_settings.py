@@ -8,6 +8,7 @@ import pytest
 
 from transforms.errors import IsthmusError
 from warehouse.errors import SettingsError
+from warehouse.file_paths import CacheLimits, RemotePath
 from warehouse.label_settings import LabelSettings
 from warehouse.sections import (
     AreaSettings,
@@ -18,7 +19,6 @@ from warehouse.sections import (
     LimitSettings,
 )
 from warehouse.settings import Settings, load_settings
-from warehouse.source_paths import CacheLimits, RemotePath
 from warehouse.source_settings import SourceSettings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -20,9 +20,9 @@ from transforms.label_rows import GivenSplit, single_class
 from transforms.labels import NODATA_ID, PatchLabels
 from transforms.places import PatchPlaces, PixelPlaces
 from warehouse.errors import MissingColumnsError, SourceFormatError
+from warehouse.file_paths import FilePath
 from warehouse.labels.contract import label_provenance, name_values
 from warehouse.provenance import Provenance
-from warehouse.source_paths import SourcePath
 from warehouse.sources.patch_geoparquet import read_patch_file
 from warehouse.sources.patches import file_paths
 from warehouse.sources.pixel_table import read_points
@@ -49,9 +49,7 @@ class TableRows:
         self._index = warehouse.read(f"raw_{self._product.name}__index")
         self.is_simulated = warehouse.is_simulated(self._product, self._index)
 
-    def read(
-        self, columns: Sequence[str], decode: Callable[[pa.Table, SourcePath], npt.NDArray[Scalar]]
-    ) -> TableValues:
+    def read(self, columns: Sequence[str], decode: Callable[[pa.Table, FilePath], npt.NDArray[Scalar]]) -> TableValues:
         """Read what each place has.
 
         Args:
@@ -77,7 +75,7 @@ class TableRows:
         files = self._warehouse.source_files(self._index)
         return label_provenance(self._warehouse, self._name, files, inputs, is_simulated=self.is_simulated, notes=notes)
 
-    def _files(self, columns: Sequence[str]) -> Iterator[tuple[Keys, pa.Table, SourcePath]]:
+    def _files(self, columns: Sequence[str]) -> Iterator[tuple[Keys, pa.Table, FilePath]]:
         """Give place keys and other columns of each file, after checking that the columns are there."""
         wanted = [*columns, self._settings.fold_column, self._settings.group_column]
         for path in file_paths(self._warehouse.source(self._product.name), self._index):
@@ -142,7 +140,7 @@ class ColumnLabels:
         column = str(self._settings.column)
         return self._table.read([column], lambda rows, path: self._class_ids(rows[column], path))
 
-    def _class_ids(self, column: pa.ChunkedArray, path: SourcePath) -> npt.NDArray[np.int16]:
+    def _class_ids(self, column: pa.ChunkedArray, path: FilePath) -> npt.NDArray[np.int16]:
         by_value = {value: number for number, value in enumerate(self._settings.classes.values())}
         values = column.to_pylist()
         ids = np.array([by_value.get(value, NODATA_ID) for value in values], np.int16)
@@ -187,7 +185,7 @@ class ColumnValues:
     def _rows(self) -> TableValues:
         return self._table.read(self._columns, self._stack)
 
-    def _stack(self, rows: pa.Table, path: SourcePath) -> npt.NDArray[np.float32]:
+    def _stack(self, rows: pa.Table, path: FilePath) -> npt.NDArray[np.float32]:
         """Stack the columns of a file: float32 (n, v); NULL and infinite numbers become NaN."""
         strangers = [f"{name} ({rows[name].type})" for name in self._columns if not _is_number(rows[name].type)]
         if strangers:

@@ -5,8 +5,8 @@ contract
 out: `PixelWindow` and `PixelPoints` for pixels, `EgFile` / `EgPatches` and `PatchFile` for patches, codes for
 labels. Does not: which pixels or patches are kept, ownership by shards, writing.
 
-Roots are folders or URLs (`warehouse/source_paths.py`). Files are reached in `files.py` (listing, Parquet) and
-`rasters.py` (GDAL) only; remote ones through `remote_file.py`.
+Roots are folders or URLs (`warehouse/file_paths.py`). Files are reached in `files.py` (listing, Parquet) and
+`rasters.py` (GDAL) only; remote ones through `objects/remote_file.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 
 from warehouse.errors import SourceFormatError
+from warehouse.file_paths import FilePath
 from warehouse.products import Product
-from warehouse.source_paths import SourcePath
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.aef_cog import AefCogSource
 from warehouse.sources.aef_zarr import AefZarrSource
@@ -27,7 +27,7 @@ from warehouse.sources.raster_source import RasterSource
 
 PixelSource = RasterSource | PixelTableSource
 
-_PIXEL_SOURCES: Mapping[str, Callable[[Product, SourcePath, pa.Table], PixelSource]] = {
+_PIXEL_SOURCES: Mapping[str, Callable[[Product, FilePath, pa.Table], PixelSource]] = {
     "aef_cog": AefCogSource,
     "aef_zarr": AefZarrSource,
     "pixel_geotiff": PixelGeotiffSource,

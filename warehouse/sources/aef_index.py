@@ -24,9 +24,9 @@ from warehouse.errors import (
     SourceFormatError,
     SourceMissingError,
 )
+from warehouse.file_paths import FilePath, RemotePath
 from warehouse.products import Product, spell_entry
 from warehouse.sections import Bbox
-from warehouse.source_paths import RemotePath, SourcePath
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.bounds import SIDES, box_columns, touches, utm_bounds
 from warehouse.sources.files import open_parquet, stat_file
@@ -82,7 +82,7 @@ def list_aef_files(
     index = _find_index(product, source)
     wanted = _read_years(index, product, years)
     is_stac = "assets" in wanted.column_names
-    parse: Callable[[Row, SourcePath, SourcePath], Row] = _parse_stac_row if is_stac else _parse_table_row
+    parse: Callable[[Row, FilePath, FilePath], Row] = _parse_stac_row if is_stac else _parse_table_row
     candidates = (wanted if area is None else _near(wanted, area.bbox, is_stac=is_stac)).to_pylist()
     degrees = [_stac_degrees(r) if is_stac else _table_degrees(r) for r in candidates]
     return [
@@ -92,7 +92,7 @@ def list_aef_files(
     ]
 
 
-def _read_years(index: SourcePath, product: Product, years: frozenset[int]) -> pa.Table:
+def _read_years(index: FilePath, product: Product, years: frozenset[int]) -> pa.Table:
     """Read the rows of some years, with the columns that their form needs, and check them."""
     with open_parquet(index) as file:
         names = file.schema_arrow.names
@@ -155,7 +155,7 @@ def _zones_of_links(assets: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.struct_field(pc.extract_regex(links, r"annual/\d{4}/(?P<zone>\d{1,2}[NS])/"), "zone")
 
 
-def _check_collection(wanted: pa.Table, product: Product, index: SourcePath) -> None:
+def _check_collection(wanted: pa.Table, product: Product, index: FilePath) -> None:
     """Refuse rows of another STAC collection: a collection is a model, and two under one product would mix.
 
     Raises:
@@ -171,7 +171,7 @@ def _check_collection(wanted: pa.Table, product: Product, index: SourcePath) -> 
         raise AnotherProductError(str(index), [problem], entry)
 
 
-def _check_types(schema: pa.Schema, index: SourcePath) -> None:
+def _check_types(schema: pa.Schema, index: FilePath) -> None:
     """Refuse columns of another type, all at once."""
     problems = []
     for name in _TABLE_COLUMNS:
@@ -185,7 +185,7 @@ def _check_types(schema: pa.Schema, index: SourcePath) -> None:
         raise SourceContentError(str(index), problems, "Was the index written again by a tool? Download it again.")
 
 
-def _check_values(rows: pa.Table, index: SourcePath) -> None:
+def _check_values(rows: pa.Table, index: FilePath) -> None:
     """Refuse rows without a value; they would belong to no place."""
     counts = {name: rows[name].null_count for name in _TABLE_COLUMNS}
     problems = [f"column '{name}': found {n} of {len(rows)} rows without a value" for name, n in counts.items() if n]
@@ -193,8 +193,8 @@ def _check_values(rows: pa.Table, index: SourcePath) -> None:
         raise SourceContentError(str(index), [*problems, "expected none"], "Remove these rows, or download it again.")
 
 
-def _find_index(product: Product, source: SourceSettings) -> SourcePath:
-    places: list[SourcePath] = [source.root / folder / name for name in INDEX_NAMES for folder in ("annual", "")]
+def _find_index(product: Product, source: SourceSettings) -> FilePath:
+    places: list[FilePath] = [source.root / folder / name for name in INDEX_NAMES for folder in ("annual", "")]
     if source.index is not None:
         places = [source.index]
     refused: SourceForbiddenError | None = None
@@ -257,7 +257,7 @@ def _degrees(row: Mapping[str, Any]) -> tuple[float, float, float, float]:
     return row["west_deg"], row["south_deg"], row["east_deg"], row["north_deg"]
 
 
-def _parse_table_row(row: Row, index: SourcePath, _: SourcePath) -> Row:
+def _parse_table_row(row: Row, index: FilePath, _: FilePath) -> Row:
     box = UtmBox(_parse_epsg(row["crs"], index), *(row[f"utm_{side}"] for side in SIDES))
     return {
         "year": row["year"],
@@ -267,7 +267,7 @@ def _parse_table_row(row: Row, index: SourcePath, _: SourcePath) -> Row:
     }
 
 
-def _parse_stac_row(row: Row, index: SourcePath, root: SourcePath) -> Row:
+def _parse_stac_row(row: Row, index: FilePath, root: FilePath) -> Row:
     epsg = _parse_epsg(row.get("proj:epsg", row.get("proj:code")), index)
     path = _path_below_root(((row["assets"] or {}).get("data") or {}).get("href"), index)
     box = _stac_box(row, epsg) or _header_box(root / path) or utm_bounds(_degrees(row), epsg)
@@ -292,7 +292,7 @@ def _stac_box(row: Mapping[str, Any], epsg: int) -> UtmBox | None:
     return None
 
 
-def _header_box(path: SourcePath) -> UtmBox | None:
+def _header_box(path: FilePath) -> UtmBox | None:
     """Give the bounds in the file itself; None where it is missing or damaged (reading it says so)."""
     try:
         with open_raster(path) as dataset:
@@ -301,7 +301,7 @@ def _header_box(path: SourcePath) -> UtmBox | None:
         return None
 
 
-def _parse_epsg(value: object, index: SourcePath) -> int:
+def _parse_epsg(value: object, index: FilePath) -> int:
     match = _EPSG.match(str(value))
     if match is None:
         raise SourceFormatError(
@@ -314,7 +314,7 @@ def _parse_epsg(value: object, index: SourcePath) -> int:
     return int(match[1])
 
 
-def _path_below_root(path: str | None, index: SourcePath) -> str:
+def _path_below_root(path: str | None, index: FilePath) -> str:
     match = _ANNUAL.search(path or "")
     if match is None:
         raise SourceFormatError(

@@ -26,8 +26,8 @@ from transforms.area import Area, Bbox
 from transforms.degree_grid import OUTSIDE, take_nearest
 from transforms.utm import UtmBox
 from transforms.windows import PixelGrid, PixelWindow
+from warehouse.file_paths import FileFacts, FilePath
 from warehouse.products import Product
-from warehouse.source_paths import FileFacts, SourcePath
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.block_memory import BlockMemory
 from warehouse.sources.bounds import SIDES
@@ -55,7 +55,7 @@ class AefZarrSource(RasterSource):
         index_rows: rows of `raw_{product}__index`: remote files that they name are read in the version that they saw.
     """
 
-    def __init__(self, product: Product, root: SourcePath, index_rows: pa.Table) -> None:
+    def __init__(self, product: Product, root: FilePath, index_rows: pa.Table) -> None:
         self.product = product
         known = [row for row in index_rows.to_pylist() if row["etag"] is not None]
         versions = {row["path"]: FileFacts(row["size_bytes"], row["etag"]) for row in known}
@@ -169,9 +169,7 @@ def list_mosaic_shards(
     return [_shard_row(mosaic, *place, path) for place, path, one in found if one is not None]
 
 
-def _list_places(
-    mosaic: Mosaic, root: SourcePath, years: Sequence[int], area: Area | None
-) -> list[tuple[int, int, int]]:
+def _list_places(mosaic: Mosaic, root: FilePath, years: Sequence[int], area: Area | None) -> list[tuple[int, int, int]]:
     """List (year, row, column) of shards: those that an area touches, or else all that are stored."""
     if area is None:
         stored = [(mosaic.years[time], row, column) for time, row, column in _list_stored(root)]
@@ -198,7 +196,7 @@ def _shards_of_area(mosaic: Mosaic, area: Area) -> list[tuple[int, int]]:
     return sorted(place for place in places if area.touches(_shard_bbox(mosaic, *place)))
 
 
-def _list_stored(root: SourcePath) -> list[tuple[int, int, int]]:
+def _list_stored(root: FilePath) -> list[tuple[int, int, int]]:
     """List (time, row, column) of all stored files, by the last numbers of their paths."""
     keys = [[int(n) for n in _NUMBERS.findall(path)][-4:] for path in list_files(root / ARRAY, "**/*")]
     return [(key[0], key[2], key[3]) for key in keys if len(key) == 4]

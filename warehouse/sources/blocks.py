@@ -25,8 +25,8 @@ from warehouse.errors import (
     SourceFormatError,
     SourceMissingError,
 )
+from warehouse.file_paths import FilePath
 from warehouse.products import Product
-from warehouse.source_paths import SourcePath
 from warehouse.sources.block_memory import BlockMemory
 from warehouse.sources.bounds import row_box
 from warehouse.sources.files import is_there, locate, pin
@@ -56,7 +56,7 @@ class BlockRasterSource(RasterSource):
         index_rows: rows of `raw_{product}__index`.
     """
 
-    def __init__(self, product: Product, root: SourcePath, index_rows: pa.Table) -> None:
+    def __init__(self, product: Product, root: FilePath, index_rows: pa.Table) -> None:
         self.product = product
         self.root = root
         self._rows: list[dict[str, Any]] = index_rows.to_pylist()
@@ -177,13 +177,13 @@ class BlockRasterSource(RasterSource):
                 rows.append(row)
         return sorted(rows, key=lambda row: row["path"])
 
-    def _locate(self, path: str | PurePath) -> tuple[SourcePath, Mapping[str, Any]]:
+    def _locate(self, path: str | PurePath) -> tuple[FilePath, Mapping[str, Any]]:
         """Give a file and its index row, {} where it has none."""
         full = self.root / path
         row = next((row for row in self._rows if self.root / row["path"] == full), {})
         return (self._find_file(row) if row else pin(full)), row
 
-    def _find_file(self, row: Mapping[str, Any]) -> SourcePath:
+    def _find_file(self, row: Mapping[str, Any]) -> FilePath:
         path = locate(self.root, row)
         if not is_there(path):
             raise SourceMissingError(

@@ -24,9 +24,9 @@ from transforms.geohash import decode, encode
 from transforms.lattice import EARTH_RADIUS_M, LatticePlaces, recover
 from transforms.sentinel2 import sentinel2_tile_epsg
 from warehouse.errors import MissingColumnsError, SourceContentError, SourceFormatError
+from warehouse.file_paths import FilePath
 from warehouse.products import Product
 from warehouse.sections import Bbox
-from warehouse.source_paths import SourcePath
 from warehouse.sources.files import open_parquet
 from warehouse.sources.geometries import Geometries, find_geometry_column, read_geometries
 from warehouse.sources.model_statement import check_statement, read_statement
@@ -59,7 +59,7 @@ class EgFile:
         is_empty: True where the file has no rows at all, inside the area or outside.
     """
 
-    path: SourcePath
+    path: FilePath
     tile: str
     epsg: int
     patch_id: Ids
@@ -72,7 +72,7 @@ class EgFile:
         return len(self.patch_id)
 
 
-def read_patches(path: SourcePath, product: Product, *, area: Bbox | None = None) -> EgFile:
+def read_patches(path: FilePath, product: Product, *, area: Bbox | None = None) -> EgFile:
     """Read one file, 2024 form (int64 ids, lists) or 2023 form (string ids, fixed-size lists).
 
     Args:
@@ -105,7 +105,7 @@ def read_patches(path: SourcePath, product: Product, *, area: Bbox | None = None
     return EgFile(path, tile, sentinel2_tile_epsg(tile), key, ids, places, vectors, is_empty)
 
 
-def parse_ids(column: pa.ChunkedArray, path: SourcePath) -> Ids:
+def parse_ids(column: pa.ChunkedArray, path: FilePath) -> Ids:
     """Turn an id column into 55-bit keys.
 
     Args:
@@ -134,7 +134,7 @@ def parse_ids(column: pa.ChunkedArray, path: SourcePath) -> Ids:
 
 
 def _read_vectors(
-    file: pq.ParquetFile, path: SourcePath, product: Product, geometry: str, groups: Sequence[_GroupIds]
+    file: pq.ParquetFile, path: FilePath, product: Product, geometry: str, groups: Sequence[_GroupIds]
 ) -> FloatMatrix:
     """Read the vectors of the ids inside, and check them and their geometry; row groups without one are left alone.
 
@@ -167,7 +167,7 @@ def _read_vectors(
     return vectors
 
 
-def _check_columns(schema: pa.Schema, path: SourcePath, product: Product) -> str:
+def _check_columns(schema: pa.Schema, path: FilePath, product: Product) -> str:
     """Give the name of the geometry column after checking that ids and vectors are there."""
     missing = [name for name in (_ID_COLUMN, product.vector_column) if name not in schema.names]
     if missing:
@@ -188,7 +188,7 @@ def _is_float_list(kind: pa.DataType) -> bool:
     return bool(is_list and pa.types.is_float32(kind.value_type))
 
 
-def _read_group_ids(file: pq.ParquetFile, number: int, path: SourcePath, area: Bbox | None) -> _GroupIds:
+def _read_group_ids(file: pq.ParquetFile, number: int, path: FilePath, area: Bbox | None) -> _GroupIds:
     """Read the ids of a row group, and which of them lie in the area."""
     ids = parse_ids(file.read_row_group(number, columns=[_ID_COLUMN])[_ID_COLUMN], path)
     return ids, np.ones(len(ids), bool) if area is None else inside_bbox(*decode(ids), area)
@@ -210,7 +210,7 @@ def _find_misplaced(ids: Ids, points: Geometries) -> list[str]:
     ]
 
 
-def _recover(ids: Ids, path: SourcePath) -> LatticePlaces:
+def _recover(ids: Ids, path: FilePath) -> LatticePlaces:
     lon, lat = decode(ids)
     try:
         return recover(lon, lat)
@@ -218,7 +218,7 @@ def _recover(ids: Ids, path: SourcePath) -> LatticePlaces:
         raise SourceContentError(str(path), [str(error)], "Otherwise download it again.") from error
 
 
-def _parse_name(path: SourcePath) -> tuple[str, int | None]:
+def _parse_name(path: FilePath) -> tuple[str, int | None]:
     """Give the tile of a file, and the year where its name spans one."""
     match = _NAME.match(path.name)
     if match is None:
@@ -233,7 +233,7 @@ def _parse_name(path: SourcePath) -> tuple[str, int | None]:
     return match[1], year
 
 
-def _parse_text_id(text: str, path: SourcePath) -> int:
+def _parse_text_id(text: str, path: FilePath) -> int:
     if len(text) == _GEOHASH_LENGTH and all(letter in _GEOHASH_ALPHABET for letter in text):
         value = 0
         for letter in text:
@@ -244,7 +244,7 @@ def _parse_text_id(text: str, path: SourcePath) -> int:
     raise _bad_ids(path, repr(text))
 
 
-def _bad_ids(path: SourcePath, found: str) -> SourceContentError:
+def _bad_ids(path: FilePath, found: str) -> SourceContentError:
     return SourceContentError(
         str(path),
         [f"column '{_ID_COLUMN}': found {found}, expected 55-bit geohash numbers or 11-letter geohashes"],

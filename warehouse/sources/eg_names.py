@@ -12,7 +12,7 @@ from transforms.area import Area, area_of_boxes, grow
 from transforms.sentinel2 import sentinel2_tile_box
 from transforms.shards import cut_mgrs
 from warehouse.errors import ListingRefusedError
-from warehouse.source_paths import SourcePath
+from warehouse.file_paths import FilePath
 from warehouse.sources.bounds import box_columns, touches
 from warehouse.sources.files import find_files, list_files
 
@@ -34,7 +34,7 @@ def parse_eg_name(name: str) -> tuple[str, int] | None:
     return (match["mgrs"], year) if is_year else None
 
 
-def list_eg_names(root: SourcePath, years: Collection[int], area: Area | None) -> list[str]:
+def list_eg_names(root: FilePath, years: Collection[int], area: Area | None) -> list[str]:
     """List the Parquet files of some years, as paths below the root.
 
     A server without a listing is asked for each file that the area would have.
@@ -55,7 +55,7 @@ def list_eg_names(root: SourcePath, years: Collection[int], area: Area | None) -
     return [name for name, facts in zip(names, found, strict=True) if facts is not None]
 
 
-def list_all_names(root: SourcePath) -> list[str]:
+def list_all_names(root: FilePath) -> list[str]:
     """List the Parquet files of all years; none where the server has no listing."""
     try:
         return list_files(root, "*/*.parquet")

@@ -1,7 +1,7 @@
 """Files of a source root: the one place where source clients touch the file system or an object store.
 
 Belongs here: listing, sizes, versions, the mark of simulated data, opening Parquet with errors that help. Does not:
-rasters (`rasters.py`), requests (`object_client.py`), what a file means (the client of its format).
+rasters (`rasters.py`), requests (`objects/client.py`), what a file means (the client of its format).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.errors import SourceForbiddenError, SourceFormatError, SourceMissingError, SourceRefusedError
+from warehouse.file_paths import FileFacts, FilePath, RemotePath
+from warehouse.objects import fetch_loop
+from warehouse.objects.client import open_client
+from warehouse.objects.remote_file import RemoteFile
 from warehouse.provenance import decode_footer
-from warehouse.source_paths import FileFacts, RemotePath, SourcePath
-from warehouse.sources import fetch_loop
-from warehouse.sources.object_client import open_client
-from warehouse.sources.remote_file import RemoteFile
 from warehouse.sources.url_globs import list_matches
 
 #: A file of this name in a source root, or in a folder above it, says that the data are simulated.
@@ -31,7 +31,7 @@ _MARK_LEVELS = 6
 _PEEK_BYTES = 64 * 1024
 
 
-def stat_files(paths: Sequence[SourcePath]) -> list[FileFacts | None]:
+def stat_files(paths: Sequence[FilePath]) -> list[FileFacts | None]:
     """Give size and ETag of files as they are now, None where there is none; remote ones are asked for together.
 
     Raises:
@@ -42,7 +42,7 @@ def stat_files(paths: Sequence[SourcePath]) -> list[FileFacts | None]:
     return [found[path] if isinstance(path, RemotePath) else _stat_local(path) for path in paths]
 
 
-def stat_file(path: SourcePath) -> FileFacts | None:
+def stat_file(path: FilePath) -> FileFacts | None:
     """Give size and ETag of one file; see `stat_files`."""
     return stat_files([path])[0]
 
@@ -54,7 +54,7 @@ def _stat_local(path: Path) -> FileFacts | None:
     return FileFacts(stat.st_size, f"{stat.st_size:x}-{stat.st_mtime_ns:x}")
 
 
-def find_files(paths: Sequence[SourcePath]) -> list[FileFacts | None]:
+def find_files(paths: Sequence[FilePath]) -> list[FileFacts | None]:
     """Give size and ETag of files that may or may not be there, None where there is none; all are of one root.
 
     A bucket that lets nobody list it answers 403 for what is not there. That is taken for an absence only where the
@@ -88,7 +88,7 @@ async def _head_all(paths: Sequence[RemotePath]) -> list[FileFacts | None]:
     return list(await asyncio.gather(*(open_client(path).head(path.key) for path in paths)))
 
 
-def pin(path: SourcePath) -> SourcePath:
+def pin(path: FilePath) -> FilePath:
     """Bind a remote path to the version that is there now; give others as they are.
 
     Raises:
@@ -107,7 +107,7 @@ def pin_remote(path: RemotePath) -> RemotePath:
     return path.at(facts)
 
 
-def locate(root: SourcePath, row: Mapping[str, Any]) -> SourcePath:
+def locate(root: FilePath, row: Mapping[str, Any]) -> FilePath:
     """Give the file of an index row; a remote one is bound to the version that the index saw.
 
     Args:
@@ -129,14 +129,14 @@ def locate(root: SourcePath, row: Mapping[str, Any]) -> SourcePath:
     return path.at(FileFacts(row["size_bytes"], row["etag"]))
 
 
-def is_there(path: SourcePath) -> bool:
+def is_there(path: FilePath) -> bool:
     """Tell whether there is a file; one that is bound to a version was there."""
     if isinstance(path, RemotePath):
         return path.version is not None or stat_file(path) is not None
     return path.is_file()
 
 
-def size_of(path: SourcePath) -> int:
+def size_of(path: FilePath) -> int:
     """Give the length of a file that is there."""
     if isinstance(path, RemotePath) and path.version is not None:
         return path.version.size_bytes
@@ -144,7 +144,7 @@ def size_of(path: SourcePath) -> int:
     return facts.size_bytes if facts else 0
 
 
-def list_files(root: SourcePath, pattern: str) -> list[str]:
+def list_files(root: FilePath, pattern: str) -> list[str]:
     """List files below `root` by glob, as sorted POSIX paths relative to it; hidden files are left out.
 
     Raises:
@@ -165,7 +165,7 @@ def list_files(root: SourcePath, pattern: str) -> list[str]:
     return sorted(n for n in names if not n.rpartition("/")[2].startswith(".") and not n.endswith(SIMULATED_MARK))
 
 
-def is_simulated_root(root: SourcePath) -> bool:
+def is_simulated_root(root: FilePath) -> bool:
     """Tell whether a root, or one of the six folders above it, carries the mark of simulated data."""
     if isinstance(root, RemotePath):
         places = [place / SIMULATED_MARK for place in [root, *root.parents][: _MARK_LEVELS + 1]]
@@ -190,7 +190,7 @@ def is_simulated_glob(pattern: Path) -> bool:
     return any(is_simulated_root(path if path.is_dir() else path.parent) for path in found)
 
 
-def is_simulated_parquet(path: SourcePath) -> bool:
+def is_simulated_parquet(path: FilePath) -> bool:
     """Tell whether Isthmus wrote a Parquet file from simulated data: its footer says so wherever the file goes.
 
     Raises:
@@ -201,7 +201,7 @@ def is_simulated_parquet(path: SourcePath) -> bool:
 
 
 @contextmanager
-def open_parquet(path: SourcePath, *, peeks: bool = False) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: FilePath, *, peeks: bool = False) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file.
 
     Args:
@@ -223,7 +223,7 @@ def open_parquet(path: SourcePath, *, peeks: bool = False) -> Iterator[pq.Parque
                 yield file
 
 
-def open_input(path: SourcePath) -> Any:
+def open_input(path: FilePath) -> Any:
     """Give what Arrow reads: a local path, or an open remote file.
 
     Raises:
@@ -233,7 +233,7 @@ def open_input(path: SourcePath) -> Any:
 
 
 @contextmanager
-def parquet_errors(path: SourcePath) -> Iterator[None]:
+def parquet_errors(path: FilePath) -> Iterator[None]:
     """Turn what Arrow raises on a missing or damaged file into source errors.
 
     Raises:
@@ -252,7 +252,7 @@ def parquet_errors(path: SourcePath) -> Iterator[None]:
         raise SourceFormatError(str(path), "Parquet", found, "a readable Parquet file", "Download it again.") from error
 
 
-def read_parquet(path: SourcePath, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(path: FilePath, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a whole Parquet file, with its schema metadata.
 
     Args:

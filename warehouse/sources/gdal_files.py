@@ -18,8 +18,8 @@ from weakref import WeakKeyDictionary
 
 from rasterio.windows import Window
 
-from warehouse.source_paths import RemotePath
-from warehouse.sources.remote_file import RemoteFile
+from warehouse.file_paths import RemotePath
+from warehouse.objects.remote_file import RemoteFile
 
 
 class GdalOpener:

@@ -23,9 +23,9 @@ from transforms.area import Area
 from transforms.errors import IsthmusError
 from transforms.sentinel2 import sentinel2_tile_box
 from warehouse.errors import BAD_FILE_ERRORS, SourceMissingError
+from warehouse.file_paths import FilePath
 from warehouse.products import Layout, Product
 from warehouse.schemas import build_specs
-from warehouse.source_paths import SourcePath
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.aef_index import list_aef_files
 from warehouse.sources.aef_zarr import list_mosaic_shards
@@ -181,13 +181,13 @@ def list_unreadable(product: Product, source: SourceSettings, index: pa.Table) -
     return messages
 
 
-def _is_written_from_simulated(product: Product, path: SourcePath, row: Row) -> bool:
+def _is_written_from_simulated(product: Product, path: FilePath, row: Row) -> bool:
     """Ask the footer of a readable patch file; other layouts are never written by Isthmus outside a simulated world."""
     return product.layout == "patch_geoparquet" and row.get("west_deg") is not None and is_simulated_parquet(path)
 
 
 def _try_bounds(
-    read_bounds: Callable[[SourcePath, Product], Mapping[str, Any]], path: SourcePath, product: Product
+    read_bounds: Callable[[FilePath, Product], Mapping[str, Any]], path: FilePath, product: Product
 ) -> Mapping[str, Any]:
     """Give the bounds of a file; none where it is bad: its row stays, and `list_unreadable` says what is wrong.
 
@@ -199,16 +199,16 @@ def _try_bounds(
         return {}
 
 
-def _tile_bounds(path: SourcePath, _: Product) -> Mapping[str, Any]:
+def _tile_bounds(path: FilePath, _: Product) -> Mapping[str, Any]:
     return box_columns(sentinel2_tile_box(path.name[:5]))
 
 
-def _raster_bounds(path: SourcePath, _: Product) -> Mapping[str, Any]:
+def _raster_bounds(path: FilePath, _: Product) -> Mapping[str, Any]:
     with open_raster(path) as dataset:
         return box_columns(read_header(dataset, path).box)
 
 
-def _table_bounds(path: SourcePath, _: Product) -> Mapping[str, Any]:
+def _table_bounds(path: FilePath, _: Product) -> Mapping[str, Any]:
     places = read_table_places(path)
     if not len(places.lon):
         return {}
@@ -217,7 +217,7 @@ def _table_bounds(path: SourcePath, _: Product) -> Mapping[str, Any]:
     return span_columns(degrees, (x.min(), y.min(), x.max(), y.max()), places.epsg)
 
 
-def _footprint_bounds(path: SourcePath, product: Product) -> Mapping[str, Any]:
+def _footprint_bounds(path: FilePath, product: Product) -> Mapping[str, Any]:
     prints = read_footprints(path, product)
     if not len(prints):
         return {}
@@ -232,7 +232,7 @@ def _schema(product: Product) -> pa.Schema:
     return specs[f"raw_{product.name}__index"].schema
 
 
-_BOUNDS: Mapping[Layout, Callable[[SourcePath, Product], Mapping[str, Any]]] = {
+_BOUNDS: Mapping[Layout, Callable[[FilePath, Product], Mapping[str, Any]]] = {
     "pixel_geotiff": _raster_bounds,
     "pixel_table": _table_bounds,
     "patch_geoparquet": _footprint_bounds,

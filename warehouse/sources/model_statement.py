@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from warehouse.errors import AnotherProductError, SourceFormatError
+from warehouse.file_paths import FilePath
 from warehouse.products import Product, spell_entry
-from warehouse.source_paths import SourcePath
 
 _KEY = b"emb"
 #: Spellings of "not quantised".
@@ -38,7 +38,7 @@ class ModelStatement:
     quantisation: str
 
 
-def read_statement(metadata: Mapping[bytes, bytes] | None, path: SourcePath) -> ModelStatement | None:
+def read_statement(metadata: Mapping[bytes, bytes] | None, path: FilePath) -> ModelStatement | None:
     """Read the record of a file.
 
     Args:
@@ -70,7 +70,7 @@ def read_statement(metadata: Mapping[bytes, bytes] | None, path: SourcePath) -> 
     )
 
 
-def check_statement(path: SourcePath, product: Product, year: int | None, statement: ModelStatement | None) -> None:
+def check_statement(path: FilePath, product: Product, year: int | None, statement: ModelStatement | None) -> None:
     """Refuse a file that states that it is not of its product.
 
     Args:
@@ -125,5 +125,5 @@ def _table(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _bad_record(path: SourcePath, found: str) -> SourceFormatError:
+def _bad_record(path: FilePath, found: str) -> SourceFormatError:
     return SourceFormatError(str(path), "record 'emb'", found, "a JSON object", "Download it again.")

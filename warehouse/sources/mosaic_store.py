@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from transforms.degree_grid import DegreeGrid
 from warehouse.errors import BandCountError, MissingPackageError, SourceFormatError, SourceMissingError
+from warehouse.file_paths import FileFacts, FilePath, RemotePath
 from warehouse.products import Product
-from warehouse.source_paths import FileFacts, RemotePath, SourcePath
 from warehouse.sources.files import is_there
 
 #: Array, metadata and coordinate of the published group.
@@ -57,7 +57,7 @@ class Mosaic:
         array: the `zarr` array (time, band, y, x).
     """
 
-    path: SourcePath
+    path: FilePath
     grid: DegreeGrid
     years: tuple[int, ...]
     shard_px: tuple[int, int]
@@ -131,7 +131,7 @@ def missing_year_error(mosaic: Mosaic, years: Sequence[int]) -> SourceMissingErr
     )  # fmt: skip
 
 
-def open_mosaic(root: SourcePath, product: Product, versions: Mapping[str, FileFacts] = MappingProxyType({})) -> Mosaic:
+def open_mosaic(root: FilePath, product: Product, versions: Mapping[str, FileFacts] = MappingProxyType({})) -> Mosaic:
     """Open a mosaic and check that it is what its product declares; reads metadata only.
 
     Args:
@@ -184,7 +184,7 @@ def import_zarr(what: str) -> Any:
     return zarr
 
 
-def _open_group(root: SourcePath, versions: Mapping[str, FileFacts]) -> Any:
+def _open_group(root: FilePath, versions: Mapping[str, FileFacts]) -> Any:
     zarr = import_zarr(f"the mosaic {root}")
     if not is_there(root / METADATA):
         raise SourceMissingError(
@@ -195,7 +195,7 @@ def _open_group(root: SourcePath, versions: Mapping[str, FileFacts]) -> Any:
         return zarr.open_group(_open_store(zarr, root, versions), mode="r", zarr_format=3)
 
 
-def _open_store(zarr: Any, root: SourcePath, versions: Mapping[str, FileFacts]) -> Any:
+def _open_store(zarr: Any, root: FilePath, versions: Mapping[str, FileFacts]) -> Any:
     if not isinstance(root, RemotePath):
         return zarr.storage.LocalStore(root, read_only=True)
     from warehouse.sources.remote_zarr import RemoteZarrStore
@@ -203,7 +203,7 @@ def _open_store(zarr: Any, root: SourcePath, versions: Mapping[str, FileFacts]) 
     return RemoteZarrStore(root, versions)
 
 
-def _member(group: Any, name: str, root: SourcePath) -> Any:
+def _member(group: Any, name: str, root: FilePath) -> Any:
     """Give an array of the group."""
     with _metadata_errors(root):
         found = group.get(name)
@@ -213,7 +213,7 @@ def _member(group: Any, name: str, root: SourcePath) -> Any:
 
 
 @contextmanager
-def _metadata_errors(root: SourcePath) -> Iterator[None]:
+def _metadata_errors(root: FilePath) -> Iterator[None]:
     """Turn what zarr raises on metadata that it cannot read into a source error."""
     try:
         yield

@@ -11,14 +11,14 @@ from rasterio.windows import Window
 
 from transforms.windows import PixelWindow
 from warehouse.errors import SourceFormatError
+from warehouse.file_paths import FilePath
 from warehouse.products import Product
-from warehouse.source_paths import SourcePath
 from warehouse.sources.blocks import check_band_count
 from warehouse.sources.files import pin
 from warehouse.sources.rasters import open_raster, read_header, read_north_up
 
 
-def read_overview(path: SourcePath, product: Product, factor: int) -> PixelWindow:
+def read_overview(path: FilePath, product: Product, factor: int) -> PixelWindow:
     """Read a whole overview level of one raster.
 
     Args:

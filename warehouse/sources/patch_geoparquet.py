@@ -16,8 +16,8 @@ import shapely
 
 from transforms.utm import boxes_to_polygons, footprint_boxes, project, transformer, unproject, utm_epsg
 from warehouse.errors import MissingColumnsError, SourceContentError
+from warehouse.file_paths import FilePath
 from warehouse.products import Product
-from warehouse.source_paths import SourcePath
 from warehouse.sources.files import open_parquet, read_parquet
 from warehouse.sources.geometries import Geometries, find_geometry_column, read_geometries
 from warehouse.sources.model_statement import check_statement, read_statement
@@ -66,7 +66,7 @@ class PatchFile:
         extra: all other columns, in the order of the file.
     """
 
-    path: SourcePath
+    path: FilePath
     source_id: npt.NDArray[np.str_]
     vectors: FloatMatrix
     footprints: Footprints
@@ -76,7 +76,7 @@ class PatchFile:
         return len(self.source_id)
 
 
-def read_patch_file(path: SourcePath, product: Product) -> PatchFile:
+def read_patch_file(path: FilePath, product: Product) -> PatchFile:
     """Read one file.
 
     Args:
@@ -108,7 +108,7 @@ def read_patch_file(path: SourcePath, product: Product) -> PatchFile:
     return PatchFile(path, source_id, vectors, footprints, extra.replace_schema_metadata(None))
 
 
-def read_footprints(path: SourcePath, product: Product) -> Footprints:
+def read_footprints(path: FilePath, product: Product) -> Footprints:
     """Read only where the patches of a file are, for its bounds.
 
     Raises:
@@ -121,7 +121,7 @@ def read_footprints(path: SourcePath, product: Product) -> Footprints:
     return _build_footprints(table, geometry, path, product)
 
 
-def _check_columns(schema: pa.Schema, path: SourcePath, product: Product) -> str:
+def _check_columns(schema: pa.Schema, path: FilePath, product: Product) -> str:
     """Give the name of the geometry column after checking that the declared columns are there."""
     declared = [product.vector_column, *([product.id_column] if product.id_column else [])]
     missing = [name for name in declared if name not in schema.names]
@@ -132,7 +132,7 @@ def _check_columns(schema: pa.Schema, path: SourcePath, product: Product) -> str
     return find_geometry_column(schema, str(path), product.geometry_column)
 
 
-def _build_footprints(table: pa.Table, geometry: str, path: SourcePath, product: Product) -> Footprints:
+def _build_footprints(table: pa.Table, geometry: str, path: FilePath, product: Product) -> Footprints:
     shapes = read_geometries(table, geometry, str(path))
     kinds = shapely.get_type_id(shapes)
     is_point = kinds == _POINT

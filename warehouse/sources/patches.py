@@ -18,8 +18,8 @@ from transforms.dedup import choose_copies, cosine_distance
 from transforms.patch_rows import UniquePatches
 from transforms.places import PatchPlaces, TileCover
 from transforms.sentinel2 import sentinel2_tile_box
+from warehouse.file_paths import FilePath
 from warehouse.products import Product
-from warehouse.source_paths import SourcePath
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.eg_copies import resolve_duplicates
 from warehouse.sources.eg_geoparquet import EgFile, read_patches
@@ -125,7 +125,7 @@ def _join(files: Sequence[PatchFile], name: str) -> np.ndarray:
     return np.concatenate([np.empty(0, kind), *(getattr(file.footprints, name) for file in files)])
 
 
-def file_paths(source: SourceSettings, index: pa.Table) -> list[SourcePath]:
+def file_paths(source: SourceSettings, index: pa.Table) -> list[FilePath]:
     """Give the files of an index, sorted, each once."""
     rows = {row["path"]: row for row in index.select(["path", "size_bytes", "etag"]).to_pylist()}
     return [locate(source.root, rows[path]) for path in sorted(rows)]

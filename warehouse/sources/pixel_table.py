@@ -14,8 +14,8 @@ import pyarrow.csv as csv
 
 from transforms.windows import PixelPoints
 from warehouse.errors import SourceContentError, SourceFormatError, SourceMissingError
+from warehouse.file_paths import FilePath
 from warehouse.products import Product
-from warehouse.source_paths import SourcePath
 from warehouse.sources.files import locate, open_input, open_parquet, read_parquet
 from warehouse.sources.places import PLACE_NAMES, Places, read_places
 from warehouse.sources.vectors import FloatMatrix, stack_columns, stack_list_column
@@ -34,7 +34,7 @@ class PixelTableSource:
         index_rows: rows of `raw_{product}__index`.
     """
 
-    def __init__(self, product: Product, root: SourcePath, index_rows: pa.Table) -> None:
+    def __init__(self, product: Product, root: FilePath, index_rows: pa.Table) -> None:
         self.product = product
         self.root = root
         self._rows = index_rows.select(["year", "path", "size_bytes", "etag"]).to_pylist()
@@ -52,7 +52,7 @@ class PixelTableSource:
             yield row["path"], *read_points(locate(self.root, row), self.product)
 
 
-def read_points(path: SourcePath, product: Product) -> tuple[PixelPoints, pa.Table]:
+def read_points(path: FilePath, product: Product) -> tuple[PixelPoints, pa.Table]:
     """Read one table.
 
     Args:
@@ -86,7 +86,7 @@ def read_points(path: SourcePath, product: Product) -> tuple[PixelPoints, pa.Tab
     return points, table.select(list(dict.fromkeys(extra))).replace_schema_metadata(None)
 
 
-def read_table_places(path: SourcePath) -> Places:
+def read_table_places(path: FilePath) -> Places:
     """Read only the places of a table, for its bounds.
 
     Raises:
@@ -100,11 +100,11 @@ def read_table_places(path: SourcePath) -> Places:
     return read_places(table, str(path))
 
 
-def _is_csv(path: SourcePath) -> bool:
+def _is_csv(path: FilePath) -> bool:
     return path.suffix.lower() in _CSV_SUFFIXES
 
 
-def _read_table(path: SourcePath) -> pa.Table:
+def _read_table(path: FilePath) -> pa.Table:
     if not _is_csv(path):
         return read_parquet(path)
     try:

@@ -21,7 +21,7 @@ from rasterio.windows import Window
 
 from transforms.utm import UtmBox
 from warehouse.errors import SourceFormatError, SourceMissingError
-from warehouse.source_paths import RemotePath, SourcePath
+from warehouse.file_paths import FilePath, RemotePath
 from warehouse.sources.files import is_there, pin_remote, size_of
 from warehouse.sources.gdal_files import GdalOpener, bind_opener, load_tables, raise_failure, read_block_item
 from warehouse.sources.zstd_tiles import find_tiles, read_tiles
@@ -53,7 +53,7 @@ class RasterHeader:
         block_px: edge of a stored tile, or rows of a stored strip.
     """
 
-    path: SourcePath
+    path: FilePath
     epsg: int
     affine: Affine
     width: int
@@ -76,7 +76,7 @@ class RasterHeader:
 
 
 @contextmanager
-def open_raster(path: SourcePath, **options: Any) -> Iterator[Any]:
+def open_raster(path: FilePath, **options: Any) -> Iterator[Any]:
     """Open a raster.
 
     Args:
@@ -108,7 +108,7 @@ def open_raster(path: SourcePath, **options: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _open(target: Any, path: SourcePath, options: Mapping[str, Any]) -> Iterator[Any]:
+def _open(target: Any, path: FilePath, options: Mapping[str, Any]) -> Iterator[Any]:
     """Open what GDAL is given for a path."""
     try:
         with rasterio.Env(**GDAL_OPTIONS, **(_REMOTE_OPTIONS if "opener" in options else {})):
@@ -124,7 +124,7 @@ def _open(target: Any, path: SourcePath, options: Mapping[str, Any]) -> Iterator
         dataset.close()
 
 
-def read_header(dataset: Any, path: SourcePath) -> RasterHeader:
+def read_header(dataset: Any, path: FilePath) -> RasterHeader:
     """Read the header of a raster in a metric CRS.
 
     Raises:
@@ -273,7 +273,7 @@ def read_stored(dataset: Any, header: RasterHeader, window: Window, allocate: Al
     return values
 
 
-def damaged_error(dataset: Any, path: SourcePath, error: RasterioError | OSError) -> SourceFormatError:
+def damaged_error(dataset: Any, path: FilePath, error: RasterioError | OSError) -> SourceFormatError:
     """Say how many bytes are there and how many the block table of the file asks for.
 
     Raises:

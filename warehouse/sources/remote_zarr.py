@@ -1,7 +1,7 @@
 """The files of a Zarr store behind a URL, as `zarr` asks for them: ranges, retries, one version of each, a cache.
 
-Belongs here: the store that `zarr` reads through. Does not: requests (`object_client.py`), blocks (`remote_file.py`),
-what the store holds (`mosaic_store.py`, which imports this module only for a URL: `zarr` is an extra).
+Belongs here: the store that `zarr` reads through. Does not: requests and blocks (`objects/`), what
+the store holds (`mosaic_store.py`, which imports this module only for a URL: `zarr` is an extra).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from warehouse.errors import SourceForbiddenError
-from warehouse.source_paths import FileFacts, RemotePath
+from warehouse.file_paths import FileFacts, RemotePath
+from warehouse.objects.client import ByteSpan
+from warehouse.objects.remote_file import RemoteFile
 from warehouse.sources.files import stat_file
-from warehouse.sources.object_client import ByteSpan
-from warehouse.sources.remote_file import RemoteFile
 
 
 class RemoteZarrStore(Store):

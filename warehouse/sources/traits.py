@@ -14,8 +14,8 @@ from transforms.errors import IsthmusError, LatticeError
 from transforms.geohash import decode
 from transforms.lattice import recover
 from warehouse.errors import SourceUnavailableError
+from warehouse.file_paths import FilePath
 from warehouse.products import Product
-from warehouse.source_paths import SourcePath
 from warehouse.sources.eg_geoparquet import parse_ids
 from warehouse.sources.files import open_parquet
 from warehouse.sources.model_statement import read_statement
@@ -44,7 +44,7 @@ class FileTraits:
     dtype: str | None = None
 
 
-def read_traits(product: Product, path: SourcePath) -> FileTraits:
+def read_traits(product: Product, path: FilePath) -> FileTraits:
     """Read what a file says of itself.
 
     Args:
@@ -71,7 +71,7 @@ def read_traits(product: Product, path: SourcePath) -> FileTraits:
     return FileTraits(str(path))
 
 
-def _read_patch_traits(product: Product, path: SourcePath) -> FileTraits:
+def _read_patch_traits(product: Product, path: FilePath) -> FileTraits:
     with open_parquet(path, peeks=True) as file:
         names = file.schema_arrow.names
         columns = [name for name in ("id", product.vector_column) if name in names]
@@ -86,7 +86,7 @@ def _read_patch_traits(product: Product, path: SourcePath) -> FileTraits:
     return FileTraits(str(path), _count_dims(vectors), model, is_on_grid)
 
 
-def _is_on_lattice(ids: pa.ChunkedArray, path: SourcePath) -> bool:
+def _is_on_lattice(ids: pa.ChunkedArray, path: FilePath) -> bool:
     lon, lat = decode(parse_ids(ids, path))
     try:
         recover(lon, lat)

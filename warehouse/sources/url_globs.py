@@ -1,6 +1,6 @@
 """Glob patterns below URLs, as `Path.glob` understands them below folders.
 
-Belongs here: which listed keys a pattern matches. Does not: the listing (`object_client.py`).
+Belongs here: which listed keys a pattern matches. Does not: the listing (`objects/client.py`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from warehouse.source_paths import RemotePath
-from warehouse.sources import fetch_loop
-from warehouse.sources.object_client import open_client
+from warehouse.file_paths import RemotePath
+from warehouse.objects import fetch_loop
+from warehouse.objects.client import open_client
 
 _WILD = re.compile(r"[*?\[]")
 

@@ -23,10 +23,10 @@ import pyarrow as pa
 from numba import njit
 from rasterio.windows import Window
 
-from warehouse.source_paths import RemotePath, SourcePath
+from warehouse.file_paths import FilePath, RemotePath
+from warehouse.objects.client import ByteSpan
+from warehouse.objects.remote_file import RemoteFile
 from warehouse.sources.gdal_files import read_block_item
-from warehouse.sources.object_client import ByteSpan
-from warehouse.sources.remote_file import RemoteFile
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -50,14 +50,14 @@ class TileStack:
         is_differenced: each byte is the difference to its left neighbour.
     """
 
-    path: SourcePath
+    path: FilePath
     height: int
     width: int
     spans: list[tuple[int, int]]
     is_differenced: bool
 
 
-def find_tiles(dataset: Any, path: SourcePath, window: Window) -> TileStack | None:
+def find_tiles(dataset: Any, path: FilePath, window: Window) -> TileStack | None:
     """Find the tiles of a block; None where it is not one ZSTD tile of 8-bit codes per band.
 
     Args:

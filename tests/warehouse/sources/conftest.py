@@ -163,9 +163,3 @@ def write_eg() -> Callable[..., Path]:
         return path
 
     return write
-
-
-@pytest.fixture
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait between tries."""
-    monkeypatch.setattr("warehouse.sources.object_client.ObjectClient._wait_s", lambda _self, _done: 0.01)

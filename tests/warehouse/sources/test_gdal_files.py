@@ -13,10 +13,10 @@ from rasterio.windows import Window
 
 from tests.fault_server import Fault, FaultServer, serve
 from warehouse.errors import CacheError, SourceUnavailableError
-from warehouse.source_paths import RemoteAccess, RemotePath
+from warehouse.file_paths import RemoteAccess, RemotePath
+from warehouse.objects.remote_file import RemoteFile
 from warehouse.sources.files import pin_remote
 from warehouse.sources.rasters import open_raster, read_header, read_stored
-from warehouse.sources.remote_file import RemoteFile
 
 TILE, SIDE, BANDS = 16, 2048, 5
 STORED = Window(SIDE - TILE, SIDE - TILE, TILE, TILE)

@@ -14,8 +14,8 @@ from transforms.degree_grid import DegreeGrid
 from transforms.utm import project_bbox
 from transforms.windows import PixelWindow
 from warehouse.errors import SourceChangedError, SourceForbiddenError, SourceMissingError, SourceUnavailableError
+from warehouse.file_paths import CacheLimits, RemotePath
 from warehouse.products import Product
-from warehouse.source_paths import CacheLimits, RemotePath
 from warehouse.source_settings import SourceSettings
 from warehouse.sources import open_pixel_source
 from warehouse.sources.index import read_index

@@ -33,12 +33,12 @@ from warehouse.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
+from warehouse.file_paths import CacheLimits, RemotePath
+from warehouse.objects.block_cache import open_cache
 from warehouse.products import Product
-from warehouse.source_paths import CacheLimits, RemotePath
 from warehouse.source_settings import SourceSettings
 from warehouse.sources import open_pixel_source
 from warehouse.sources.aef_cog import AefCogSource
-from warehouse.sources.block_cache import open_cache
 from warehouse.sources.files import locate
 from warehouse.sources.index import list_years, read_index
 from warehouse.sources.overviews import read_overview
@@ -356,7 +356,7 @@ def test_what_says_nothing_of_a_file_ends_its_listing(
 
     with serve(tmp_path) as server:
         there = SourceSettings(root=server.url, files="*.tif", year=YEAR, **QUICK)  # type: ignore[arg-type]
-        monkeypatch.setattr("warehouse.sources.remote_file.RemoteFile.read_spans", fail)
+        monkeypatch.setattr("warehouse.objects.remote_file.RemoteFile.read_spans", fail)
         with pytest.raises(type(error)):
             read_index(product, there, [YEAR])
 

@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from warehouse.errors import CacheError
-from warehouse.source_paths import CacheLimits, RemotePath
+from warehouse.file_paths import CacheLimits, RemotePath
 
 #: Length of a block. Smaller ones waste fewer bytes around a tile of a raster, larger ones need fewer files.
 BLOCK_BYTES = 128 * 1024

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from warehouse.errors import CacheError
-from warehouse.source_paths import CacheLimits, FileFacts, RemotePath
-from warehouse.sources.block_cache import BlockCache, name_file
+from warehouse.file_paths import CacheLimits, FileFacts, RemotePath
+from warehouse.objects.block_cache import BlockCache, name_file
 
 BLOCK = bytes(range(250)) * 4
 #: Names as `name_file` gives them.

@@ -1,6 +1,6 @@
 """obstore's stores, built from what the settings say.
 
-Belongs here: options of obstore. Does not: requests (`object_client.py`).
+Belongs here: options of obstore. Does not: requests (`client.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from obstore.store import GCSStore, HTTPStore, S3Store
 
-from warehouse.source_paths import RemoteAccess
+from warehouse.file_paths import RemoteAccess
 
 #: A slow line may take its time, as long as bytes come.
 _WHOLE_REQUEST = timedelta(minutes=20)
@@ -55,7 +55,7 @@ def open_listing_store(container: str, prefix: str, access: RemoteAccess) -> tup
 
 
 def _options(access: RemoteAccess) -> dict[str, Any]:
-    """Give what all stores share. obstore's own retries are off: `object_client.py` counts and words them."""
+    """Give what all stores share. obstore's own retries are off: `client.py` counts and words them."""
     stall = timedelta(seconds=access.timeout_s)
     return {
         "client_options": {

@@ -16,9 +16,9 @@ from warehouse.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from warehouse.source_paths import FileFacts, RemoteAccess, RemotePath
-from warehouse.sources import fetch_loop
-from warehouse.sources.object_client import ByteSpan, open_client
+from warehouse.file_paths import FileFacts, RemoteAccess, RemotePath
+from warehouse.objects import fetch_loop
+from warehouse.objects.client import ByteSpan, open_client
 
 CONTENT = bytes(range(256)) * 40
 PATIENT = {"allow_http": True, "tries": 4, "first_wait_s": 0.01, "longest_wait_s": 0.02, "timeout_s": 0.5}
@@ -135,7 +135,7 @@ def test_waits_grow_and_are_jittered(monkeypatch: pytest.MonkeyPatch, server: Fa
     async def count(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("warehouse.sources.object_client.asyncio.sleep", count)
+    monkeypatch.setattr("warehouse.objects.client.asyncio.sleep", count)
     server.faults.append(Fault("status", status=500, times=99))
     path = reach(server, "http", "a.bin", tries=7, first_wait_s=1.0, longest_wait_s=8.0)
     with pytest.raises(SourceUnavailableError):

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from warehouse.source_paths import CacheLimits, FileFacts, RemoteAccess, parse_url
+from warehouse.file_paths import CacheLimits, FileFacts, RemoteAccess, parse_url
 
 URL = "s3://bucket/annual/2024/48N/a-0000000000-0000008192.tiff"
 

@@ -1,6 +1,6 @@
 """The thread in which this process waits for the network.
 
-Belongs here: starting it, handing it work, giving up on work. Does not: what is asked for (`object_client.py`).
+Belongs here: starting it, handing it work, giving up on work. Does not: what is asked for (`client.py`).
 
 One event loop for all readers, so that a bound on connections holds for the whole process. The thread is a daemon:
 Ctrl-C does not wait for servers.

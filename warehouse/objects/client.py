@@ -1,7 +1,7 @@
 """Requests to one bucket or server: retries, and one version of a file or none.
 
 Belongs here: what is asked of obstore, how its errors are read, when to try again. Does not: building stores
-(`object_stores.py`), blocks and caches (`remote_file.py`).
+(`stores.py`), blocks and caches (`remote_file.py`).
 
 A time-out, a reset, a body cut short, 5xx and 429 are tried again, with waits that double and jitter; any other answer
 is final at once. Every range is asked for with the ETag that the file must have (If-Match), and ETag and length of the
@@ -31,8 +31,8 @@ from warehouse.errors import (
     SourceRefusedError,
     SourceUnavailableError,
 )
-from warehouse.source_paths import FileFacts, RemoteAccess, RemotePath
-from warehouse.sources.object_stores import open_listing_store, open_store
+from warehouse.file_paths import FileFacts, RemoteAccess, RemotePath
+from warehouse.objects.stores import open_listing_store, open_store
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
-"""Where a source file is: a path on a disk, or an object behind a URL.
+"""Where a file is: a path on a disk, or an object behind a URL.
 
 Belongs here: `RemotePath`, which stands where a `Path` may stand, and what is needed to reach it. Does not: reading
-(`sources/files.py`, `sources/object_client.py`), settings (`source_settings.py`).
+(`sources/files.py`, `objects/client.py`), settings (`source_settings.py`).
 
 Local files stay plain `Path`s, with memory maps and all that Arrow and GDAL do with them.
 """
@@ -139,7 +139,7 @@ class RemotePath:
         return replace(self, access=replace(self.access, cache=cache))
 
 
-SourcePath: TypeAlias = Path | RemotePath
+FilePath: TypeAlias = Path | RemotePath
 
 
 def refuse_password(url: str) -> None:

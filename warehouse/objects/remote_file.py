@@ -1,7 +1,7 @@
 """One version of a remote file, read by ranges.
 
 Belongs here: a file object over blocks, which come from memory, the local cache or the network. Does not: requests
-(`object_client.py`), keeping blocks (`block_cache.py`), what the bytes mean.
+(`client.py`), keeping blocks (`block_cache.py`), what the bytes mean.
 
 What is missing is asked for in whole blocks, neighbours together, all requests at once up to the bound of the client;
 spans are handed out in order as they come, so that the first is decoded while the last is on its way.
@@ -16,10 +16,10 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from warehouse.source_paths import FileFacts, RemotePath
-from warehouse.sources import fetch_loop
-from warehouse.sources.block_cache import BLOCK_BYTES, name_file, open_cache
-from warehouse.sources.object_client import ByteSpan, open_client
+from warehouse.file_paths import FileFacts, RemotePath
+from warehouse.objects import fetch_loop
+from warehouse.objects.block_cache import BLOCK_BYTES, name_file, open_cache
+from warehouse.objects.client import ByteSpan, open_client
 
 #: Longest request, in blocks: one that fails is asked for again as a whole.
 _RUN_BLOCKS = 64
