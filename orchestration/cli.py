@@ -233,13 +233,14 @@ def _build_world(root: Path, size: str, seed: int, *, mosaic: bool = False) -> d
 def _run_pipeline(config: Path, *, force: bool, wait: bool, answers_only: bool = False) -> None:
     """Run the jobs with a bar, then say what came out; exit 1 if anything failed."""
     from orchestration.pipeline import Pipeline
+    from warehouse.file_access import is_there
 
     pipeline = Pipeline(config, force=force, waiting=tell_waiting(wait))
     done, failures = show_steps(pipeline.run_answers if answers_only else pipeline.run)
     _print_verdicts(pipeline)
     cache_command.say_cache_use(pipeline.warehouse)
     out.print(f"warehouse  {pipeline.warehouse.root}")
-    if pipeline.warehouse.report_path.is_file():
+    if is_there(pipeline.warehouse.report_path):
         out.print(f"report     {pipeline.warehouse.report_path}")
     if failures:
         err.print(f"[red]{len(failures)} of {done + len(failures)} steps did not finish[/]; the rest is stored")

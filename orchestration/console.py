@@ -67,7 +67,7 @@ def open_warehouse(config: Path) -> Any:
     from warehouse.store import Warehouse
 
     warehouse = Warehouse(load_settings(config))
-    if not warehouse.root.is_dir():
+    if not warehouse.is_begun:
         err.print(f"{warehouse.root}: found no warehouse, expected one. Run `isthmus run --config {config}` first.")
         raise typer.Exit(EXIT_NO_WAREHOUSE)
     return warehouse

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from orchestration.engines import EngineError, MissingDaskError
 from orchestration.turns import DAGSTER_TURN
+from warehouse.file_paths import FilePath
 from warehouse.layout import PartitionKey
 from warehouse.provenance import code_version
 from warehouse.settings import Settings
@@ -49,7 +50,7 @@ class Order:
     settings: Settings
     args: tuple[object, ...]
     code: str
-    mark: Path
+    mark: Path | None
     topic: str | None
 
 
@@ -155,7 +156,7 @@ def compute(order: Order) -> Any:
         raise EngineError(
             worker.address, f"code {code_version()}", f"that of the sender, {order.code}", "Update one of them."
         )
-    if not order.mark.exists():
+    if order.mark is not None and not order.mark.exists():
         raise EngineError(
             worker.address, f"no {order.mark}", "the sender's folder", "Mount the warehouse there under the same path."
         )
@@ -178,8 +179,11 @@ def import_distributed() -> Any:
 
 
 @contextmanager
-def _mark_folder(root: Path, name: str) -> Iterator[Path]:
-    """Leave a file in a warehouse for as long as a body runs; dotted, so readers pass it by."""
+def _mark_folder(root: FilePath, name: str) -> Iterator[Path | None]:
+    """Leave a file in a warehouse for as long as a body runs; dotted, so readers pass it by. A URL needs none."""
+    if not isinstance(root, Path):
+        yield None
+        return
     mark = root / f".{name}.mark"
     mark.touch()
     try:

@@ -117,7 +117,7 @@ def _run(warehouse: Warehouse, names: list[str]) -> Iterator[tuple[CheckResult, 
     from warehouse.catalog import open_catalog
     from warehouse.checks_sql import run_check
 
-    if not warehouse.root.is_dir():
+    if not warehouse.is_begun:
         err.print(f"no warehouse yet at {warehouse.root}: `isthmus run` makes one", highlight=False, markup=False)
         return
     rules = [rule for rule in RULES if rule.name in names]

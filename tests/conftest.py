@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from tests.bucket import CREDENTIALS, Bucket, serve_bucket
 from tests.tiny import Outcome, clean_environment, quick_settings, run_pipeline, tiny_settings, write_settings
 
 WORLD_SEED = 0
@@ -144,3 +145,18 @@ def quick_run(tiny_world: Path, once: Once) -> Path:
 
 def _ignore(_value: object) -> None:
     """Drop what a function answers, where only what it does is wanted."""
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[Bucket]:
+    """A bucket on loopback, shared by the tests of a worker."""
+    with serve_bucket("isthmus-tests") as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def bucket(bucket_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """The same, with credentials in the environment; each test takes folders of its own (`tmp_path.name`)."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return bucket_server

@@ -32,6 +32,7 @@ from transforms.pretraining.study import (
 from transforms.pretraining.views import ViewOptions
 from warehouse.adapter_rows import ArmData, confusion_rows, score_rows, shared_columns
 from warehouse.chips import ChipGround, adapter_settings, read_chips, read_ground
+from warehouse.file_access import is_there
 from warehouse.fingerprints import hash_of
 from warehouse.recipes.table import logic_of
 from warehouse.sections import AdapterArm
@@ -125,7 +126,7 @@ def _study_options(warehouse: Warehouse) -> StudyOptions:
 def _run_stored(warehouse: Warehouse, year: int, study: AdapterStudy, data: ArmData, cell: AdapterCell) -> str:
     """Run a cell and write its files, unless they are there; say how it went."""
     key = cell_key(warehouse, year, data, cell)
-    if all(warehouse.cell(table, year, key).exists() for table in ADAPTER_TABLES):
+    if all(is_there(warehouse.cell(table, year, key)) for table in ADAPTER_TABLES):
         return "stored before"
     settings = evaluate_settings(warehouse)
     names = tuple(warehouse.label(settings.label).classes)

@@ -17,8 +17,8 @@ from transforms.area import Area, area_of_boxes, area_of_shapes
 from transforms.shards import area_of_tiles
 from warehouse.boundaries import find_boundaries, read_country
 from warehouse.errors import SourceFormatError
+from warehouse.file_access import stat_file
 from warehouse.sections import AreaSettings
-from warehouse.sources.files import stat_file
 from warehouse.sources.vector_files import read_vector_file, say_rows
 
 LONLAT_EPSG = 4326

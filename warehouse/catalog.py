@@ -19,9 +19,7 @@ Names beside the tables:
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -29,8 +27,10 @@ import pyarrow as pa
 
 from transforms.errors import IsthmusError
 from warehouse.adapter_schemas import adapter_specs
+from warehouse.catalog_files import CatalogFiles
 from warehouse.errors import StoredTableError
-from warehouse.layout import PART_FILE
+from warehouse.file_paths import FilePath
+from warehouse.layout import CELL_FILES, PART_FILE
 from warehouse.products import Product, load_registry
 from warehouse.schemas import build_specs
 from warehouse.sections import CompareSettings
@@ -40,6 +40,8 @@ from warehouse.unfinished import replace_file
 from warehouse.writer import stored_schema
 
 CATALOG_FILE = "warehouse.duckdb"
+#: How often SQL on an object store is begun again because a run has replaced a file under it.
+_REPLACED_TRIES = 3
 
 #: Nothing is ever fetched: SQL here must work on a machine without a network.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -114,7 +116,7 @@ class SqlError(IsthmusError):
         super().__init__(f"sql: {problem}. `show tables` lists tables, `describe <table>` lists columns.")
 
 
-def open_catalog(root: Path, specs: Mapping[str, TableSpec], compare: CompareSettings) -> duckdb.DuckDBPyConnection:
+def open_catalog(root: FilePath, specs: Mapping[str, TableSpec], compare: CompareSettings) -> duckdb.DuckDBPyConnection:
     """Open an in-memory connection with all views.
 
     Args:
@@ -125,26 +127,29 @@ def open_catalog(root: Path, specs: Mapping[str, TableSpec], compare: CompareSet
     Returns:
         The connection; close it after use.
     """
+    return _open(CatalogFiles(root), specs, compare)
+
+
+def _open(files: CatalogFiles, specs: Mapping[str, TableSpec], compare: CompareSettings) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=_CONFIG)
-    build_views(connection, root, specs, compare)
+    build_views(connection, files, specs, compare)
     return connection
 
 
-def write_catalog(root: Path, specs: Mapping[str, TableSpec], compare: CompareSettings) -> Path:
+def write_catalog(root: FilePath, specs: Mapping[str, TableSpec], compare: CompareSettings) -> FilePath:
     """Write `warehouse.duckdb`, replacing an old one atomically; whoever has that open keeps reading it.
 
     Returns:
         Its path. Open it with `duckdb.connect(path, read_only=True)`, or in the DuckDB shell.
     """
-    root.mkdir(parents=True, exist_ok=True)
     path = root / CATALOG_FILE
     with replace_file(path, CATALOG_FILE) as temporary, duckdb.connect(str(temporary), config=_CONFIG) as connection:
-        build_views(connection, root, specs, compare)
+        build_views(connection, CatalogFiles(root), specs, compare)
     return path
 
 
 def run_sql(
-    root: Path,
+    root: FilePath,
     specs: Mapping[str, TableSpec],
     compare: CompareSettings,
     text: str,
@@ -165,6 +170,14 @@ def run_sql(
     Raises:
         SqlError: DuckDB refuses the text, or a parameter is not in it.
     """
+    for _ in range(_REPLACED_TRIES):
+        files = CatalogFiles(root)
+        try:
+            with _open(files, specs, compare) as connection:
+                return run_on(connection, text, params)
+        except (SqlError, StoredTableError):
+            if not files.has_changed:
+                raise
     with open_catalog(root, specs, compare) as connection:
         return run_on(connection, text, params)
 
@@ -196,7 +209,7 @@ def iterate_on(connection: duckdb.DuckDBPyConnection, text: str) -> pa.RecordBat
 
 def build_views(
     connection: duckdb.DuckDBPyConnection,
-    root: Path,
+    files: CatalogFiles,
     specs: Mapping[str, TableSpec],
     compare: CompareSettings,
 ) -> None:
@@ -204,19 +217,20 @@ def build_views(
 
     Tables that are not stored yet become empty views with the declared column types, so that SQL on them works.
     """
+    files.attach(connection)
     for macro in _MACROS:
         connection.execute(read_sql("views", macro).text)
     for spec in specs.values():
         try:
-            connection.execute(_table_view(root, spec).sql)
+            connection.execute(_table_view(files, spec).sql)
         except duckdb.Error as error:
-            raise StoredTableError(spec.name, str(root), str(error).splitlines()[0]) from error
+            raise StoredTableError(spec.name, str(files.root), str(error).splitlines()[0]) from error
     for spec in adapter_specs():
         if spec.name not in specs:
             connection.execute(_missing_view(spec).sql)
     _build_label_unions(connection, specs)
     _build_pair(connection, specs, compare)
-    _build_inventory(connection, root, specs)
+    _build_inventory(connection, files, specs)
     for view in _SHARED_VIEWS:
         connection.execute(read_sql("views", view).text)
     for mart in _MARTS:
@@ -224,18 +238,18 @@ def build_views(
     _build_checks(connection)
 
 
-def _table_view(root: Path, spec: TableSpec) -> Fragment:
+def _table_view(files: CatalogFiles, spec: TableSpec) -> Fragment:
     view = Identifier(spec.name)
     pattern = _files_pattern(spec)
-    if not _is_stored(root, pattern):
+    if not files.has(pattern):
         return compose(read_sql("templates", "missing_table"), view=view, columns=_empty_columns(spec))
-    files = _absolute_glob(root, pattern)
+    stored = files.pattern(pattern)
     if not spec.partition_by:
         template = read_sql("templates", "unpartitioned_table")
-        return compose(template, view=view, columns=_stored_columns(spec), files=files)
+        return compose(template, view=view, columns=_stored_columns(spec), files=stored)
     parts: dict[str, Text | Fragment] = {
         "columns": _stored_columns(spec),
-        "files": files,
+        "files": stored,
         "hive_types": _HIVE_TYPES[spec.partition_by],
     }
     if spec.sealed_by is None:
@@ -245,7 +259,7 @@ def _table_view(root: Path, spec: TableSpec) -> Fragment:
         view=view,
         folder=Text(f"/{spec.name}/"),
         seal_folder=Text(f"/{spec.sealed_by}/"),
-        seals=_absolute_glob(root, pattern.replace(spec.name, spec.sealed_by, 1)),
+        seals=files.pattern(pattern.replace(spec.name, spec.sealed_by, 1)),
         **parts,
     )
 
@@ -323,18 +337,19 @@ def _build_checks(connection: duckdb.DuckDBPyConnection) -> None:
     _create_union(connection, "failed_rows", selects)
 
 
-def _build_inventory(connection: duckdb.DuckDBPyConnection, root: Path, specs: Mapping[str, TableSpec]) -> None:
+def _build_inventory(
+    connection: duckdb.DuckDBPyConnection, files: CatalogFiles, specs: Mapping[str, TableSpec]
+) -> None:
     """Make `stored_tables` (files, rows, bytes) and `stored_footers` (provenance records)."""
     sizes, footers = [], []
     for spec in specs.values():
         pattern = _files_pattern(spec)
-        is_stored = _is_stored(root, pattern)
-        files = _absolute_glob(root, pattern)
+        is_stored, stored = files.has(pattern), files.pattern(pattern)
         name, text = Text(spec.name), Text(spec.description)
         size = read_sql("templates", "table_size_select" if is_stored else "missing_size_select")
         footer = read_sql("templates", "footer_select" if is_stored else "missing_footer_select")
-        sizes.append(compose(size, name=name, description=text, files=files))
-        footers.append(compose(footer, name=name, files=files, release=Text(spec.release)))
+        sizes.append(compose(size, name=name, description=text, files=stored))
+        footers.append(compose(footer, name=name, files=stored, release=Text(spec.release)))
     _create_union(connection, "stored_tables", sizes)
     _create_union(connection, "stored_footers", footers)
 
@@ -373,16 +388,7 @@ def _absent_specs(*, is_quantised: bool = False) -> dict[str, TableSpec]:
 
 def _files_pattern(spec: TableSpec) -> str:
     levels = [f"{level}=*" for level in spec.partition_by]
-    return "/".join([spec.name, *levels, "cell-*.parquet" if spec.is_cells else PART_FILE])
-
-
-def _is_stored(root: Path, pattern: str) -> bool:
-    return next(root.glob(pattern), None) is not None
-
-
-def _absolute_glob(root: Path, pattern: str) -> Text:
-    # DuckDB reads *, ? and [ in the root as a pattern too
-    return Text(f"{glob.escape(root.resolve().as_posix())}/{pattern}")
+    return "/".join([spec.name, *levels, CELL_FILES if spec.is_cells else PART_FILE])
 
 
 def _stored_columns(spec: TableSpec) -> Fragment:

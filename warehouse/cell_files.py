@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +19,8 @@ import pyarrow as pa
 from transforms.cells import Cell
 from transforms.tasks import Task
 from warehouse.cell_seals import SEAL_TABLE, SUCCESS, read_seal, read_seals
+from warehouse.file_access import remove_files
+from warehouse.file_paths import FilePath
 from warehouse.fingerprints import hash_of
 from warehouse.layout import PartitionKey
 from warehouse.lineage import read_fingerprint
@@ -109,8 +110,8 @@ class CellFiles:
         """Replace the files of a cell; tables that it has no rows for lose theirs."""
         slot = self.slot(cell)
         # the seal goes first and comes last: a kill in between must not leave an old seal on new counts
-        for table in [SEAL_TABLE, *(table for table in CELL_TABLES if table not in tables)]:
-            self._path(table, slot).unlink(missing_ok=True)
+        absent = [table for table in CELL_TABLES if table not in tables]
+        remove_files(self._path(table, slot) for table in [SEAL_TABLE, *absent])
         for table in [table for table in CELL_TABLES if table in tables]:
             self.warehouse.write_cell(table, self.year, slot, tables[table], provenance)
 
@@ -126,7 +127,7 @@ class CellFiles:
         for table in reversed(CELL_TABLES):  # the seal first: a kill in between must not leave it on a part of a cell
             self.warehouse.drop_cells(table, self.year, keep=kept)
 
-    def _path(self, table: str, slot: str) -> Path:
+    def _path(self, table: str, slot: str) -> FilePath:
         return self.warehouse.cell(table, self.year, slot)
 
 

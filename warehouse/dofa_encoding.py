@@ -27,10 +27,10 @@ from transforms.dofa.sizes import IMAGE_PX, DofaSize
 from transforms.utm import boxes_to_polygons
 from warehouse.dofa_checkpoint import DofaCheckpoint, read_checkpoint
 from warehouse.errors import SourceContentError, SourceFormatError, SourceMissingError
+from warehouse.file_access import stat_file
 from warehouse.products import Product, find_product, load_registry
 from warehouse.provenance import Provenance, SourceFile
 from warehouse.sources.bigearthnet_bands import FolderPlan, is_patch_folder, plan_folder
-from warehouse.sources.files import stat_file
 from warehouse.sources.image_patches import PatchImages, PatchSource, plan_image
 from warehouse.table_spec import SIMULATED, WKB, TableSpec, vector_type
 from warehouse.writer import PartitionWriter, open_partition, row_group_rows

@@ -210,6 +210,17 @@ class WarehouseBusyError(IsthmusError):
         )
 
 
+class LeaseLostError(IsthmusError):
+    """A run could not renew its lease on a warehouse in time. It passes: the same command goes on where it ended."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(
+            f"{root}: found a lease of this run that was not renewed in time, expected renewals: another run may have "
+            "begun meanwhile, so this one writes nothing more. The store was out of reach, or this machine slept. Run "
+            "the same command again; what is finished is kept."
+        )
+
+
 class MissingColumnsError(IsthmusError):
     """A table lacks columns that its format has. Permanent; all missing columns are listed."""
 

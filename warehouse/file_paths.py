@@ -1,7 +1,7 @@
 """Where a file is: a path on a disk, or an object behind a URL.
 
 Belongs here: `RemotePath`, which stands where a `Path` may stand, and what is needed to reach it. Does not: reading
-(`sources/files.py`, `objects/client.py`), settings (`source_settings.py`).
+(`file_access.py`, `objects/client.py`), settings (`source_settings.py`).
 
 Local files stay plain `Path`s, with memory maps and all that Arrow and GDAL do with them.
 """
@@ -59,6 +59,7 @@ class RemoteAccess:
         longest_wait_s: at which the waits stop growing.
         timeout_s: without a byte, after which a try has failed.
         cache: where blocks are kept; None = nowhere.
+        scratch: folder in which files are written before they are sent; None = that of the system for such files.
     """
 
     region: str | None = None
@@ -71,11 +72,12 @@ class RemoteAccess:
     longest_wait_s: float = 20.0
     timeout_s: float = 30.0
     cache: CacheLimits | None = None
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A file or folder behind a URL; `/`, `name`, `stem` and `suffix` are those of a `Path`.
+    """A file or folder behind a URL; `/`, `name`, `stem`, `suffix` and `parents` are those of a `Path`.
 
     Attributes:
         url: `s3://bucket/key`, `gs://bucket/key`, `https://host/path`; no slash at its end.
@@ -88,7 +90,7 @@ class RemotePath:
     version: FileFacts | None = None
 
     def __truediv__(self, part: str | PurePath) -> RemotePath:
-        below = str(part).strip("/")
+        below = "" if str(part) == "." else str(part).strip("/")
         return replace(self, url=f"{self.url}/{below}" if below else self.url, version=None)
 
     def __str__(self) -> str:
@@ -125,14 +127,32 @@ class RemotePath:
         return PurePosixPath(self.key).suffix
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """The container, then the parts of the key."""
+        return (self.container, *PurePosixPath(self.key).parts)
+
+    @property
     def parents(self) -> list[RemotePath]:
         """The folders above, nearest first, down to the container."""
         parts = [str(parent) for parent in PurePosixPath(self.key).parents] if self.key else []
         return [replace(self, url=f"{self.container}/{part}".removesuffix("/."), version=None) for part in parts]
 
+    @property
+    def parent(self) -> RemotePath:
+        """The folder above; of the container itself, the container."""
+        return next(iter(self.parents), self)
+
+    def with_name(self, name: str) -> RemotePath:
+        """Give the file of another name in the same folder."""
+        return self.parent / name
+
     def at(self, version: FileFacts) -> RemotePath:
         """Give the same file, bound to a version: reading another one is an error."""
         return replace(self, version=version)
+
+    def writing_in(self, scratch: Path | None) -> RemotePath:
+        """Give the same file, written in a folder before it is sent."""
+        return replace(self, access=replace(self.access, scratch=scratch))
 
     def through(self, cache: CacheLimits | None) -> RemotePath:
         """Give the same file, read through a cache."""

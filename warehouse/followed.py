@@ -13,7 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from warehouse.errors import StoredRecordError
+from warehouse.errors import SourceChangedError, StoredRecordError
+from warehouse.file_access import read_bytes, stat_file
+from warehouse.file_paths import FilePath, RemotePath
+from warehouse.objects import fetch_loop
+from warehouse.objects.client import open_client
 from warehouse.source_settings import SourceSettings
 from warehouse.unfinished import replace_file
 from warehouse.write_errors import write_errors
@@ -36,23 +40,26 @@ class Followed:
     like: str | None = None
 
 
-def read_followed(root: Path) -> dict[str, Followed]:
+def read_followed(root: FilePath) -> dict[str, Followed]:
     """Read what was taken, by product; empty where nothing was.
 
     Raises:
         StoredRecordError: the file is not what `add_followed` wrote.
     """
-    path = root / FOLLOWED_FILE
-    if not path.is_file():
+    return _decode(root / FOLLOWED_FILE, read_bytes(root / FOLLOWED_FILE))
+
+
+def _decode(path: FilePath, content: bytes | None) -> dict[str, Followed]:
+    if content is None:
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(content)
         return {name: Followed(tuple(map(int, one["years"])), one["like"]) for name, one in record.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoredRecordError(str(path), f"{type(error).__name__}: {error}") from error
 
 
-def add_followed(root: Path, product: str, year: int, like: str | None = None) -> None:
+def add_followed(root: FilePath, product: str, year: int, like: str | None = None) -> None:
     """Take one more year of a product; safe to repeat. The file is replaced whole.
 
     Args:
@@ -66,14 +73,34 @@ def add_followed(root: Path, product: str, year: int, like: str | None = None) -
         DiskFullError: there is no room.
         NotWritableError: this user may not write there.
     """
-    with _hold_record(root):
-        followed = read_followed(root)
-        known = followed.get(product, Followed(()))
-        followed[product] = Followed(tuple(sorted({*known.years, year})), like or known.like)
-        record = {name: {"years": list(one.years), "like": one.like} for name, one in sorted(followed.items())}
-        path = root / FOLLOWED_FILE
-        with replace_file(path, FOLLOWED_FILE) as temporary, write_errors(FOLLOWED_FILE, path):
-            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path = root / FOLLOWED_FILE
+    if isinstance(path, RemotePath):
+        _replace_object(path, product, year, like)
+    else:
+        with _hold_record(path.parent):
+            content = _extend(path, read_bytes(path), product, year, like)
+            with replace_file(path, FOLLOWED_FILE) as temporary, write_errors(FOLLOWED_FILE, path):
+                temporary.write_bytes(content)
+
+
+def _extend(path: FilePath, content: bytes | None, product: str, year: int, like: str | None) -> bytes:
+    """Spell the record with one more year of a product."""
+    followed = _decode(path, content)
+    known = followed.get(product, Followed(()))
+    followed[product] = Followed(tuple(sorted({*known.years, year})), like or known.like)
+    record = {name: {"years": list(one.years), "like": one.like} for name, one in sorted(followed.items())}
+    return (json.dumps(record, indent=1) + "\n").encode()
+
+
+def _replace_object(path: RemotePath, product: str, year: int, like: str | None) -> None:
+    """Replace the record in a store; from its beginning where somebody else was faster."""
+    while True:
+        facts = stat_file(path)
+        with contextlib.suppress(SourceChangedError):
+            content = read_bytes(path.at(facts)) if facts is not None else None
+            changed = _extend(path, content, product, year, like)
+            if changed == content or fetch_loop.wait(open_client(path).swap(path.key, changed, facts)) is not None:
+                return
 
 
 @contextlib.contextmanager

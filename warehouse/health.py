@@ -14,8 +14,9 @@ from typing import Literal
 import psutil
 from packaging.requirements import Requirement
 
+from warehouse.file_paths import FilePath
 from warehouse.store import Warehouse, measure_disk
-from warehouse.unfinished import list_abandoned
+from warehouse.unfinished import list_abandoned, writing_folder
 
 Status = Literal["ok", "warning", "failed"]
 #: Less free memory than this makes a run swap: one block of pixels, its sums, and a fold in training.
@@ -45,7 +46,7 @@ class Finding:
 def examine_set_up(warehouse: Warehouse) -> list[Finding]:
     """Look at everything here, for the warehouse of one settings file; it need not exist yet."""
     return [
-        examine_disk("disk of the warehouse", warehouse.root, warehouse.settings.limits.min_free_mb),
+        examine_disk("disk of the warehouse", writing_folder(warehouse.root), warehouse.settings.limits.min_free_mb),
         examine_disk("disk of the history", warehouse.settings.dagster.instance, warehouse.settings.limits.min_free_mb),
         examine_memory(psutil.virtual_memory().available // _MB, psutil.cpu_count() or 1),
         examine_versions(requires("isthmus") or []),
@@ -113,7 +114,7 @@ def examine_sources(warehouse: Warehouse) -> list[Finding]:
     return findings
 
 
-def examine_leftovers(root: Path) -> Finding:
+def examine_leftovers(root: FilePath) -> Finding:
     """Look for temporary files of writers that are not alive any more."""
     left = list_abandoned(root)
     if not left:
@@ -122,7 +123,7 @@ def examine_leftovers(root: Path) -> Finding:
     return Finding(
         "leftovers", "warning", f"{len(left)} temporary files of killed runs, {size_mb:.1f} MB, e.g. {left[0]}",
         "They are never read, and cost disk.",
-        "Run again: each partition sweeps its own. Or delete files that match .*.tmp in the warehouse.",
+        "Run again: each partition sweeps its own. Or delete files that match .*.tmp there.",
     )  # fmt: skip
 
 

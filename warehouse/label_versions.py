@@ -8,8 +8,8 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
+from warehouse.file_access import stat_file
 from warehouse.label_settings import LabelSettings
-from warehouse.sources.files import stat_file
 
 #: A shapefile is several files of one stem; classes are in another one than shapes.
 _SHAPEFILE = ".shp"

@@ -1,20 +1,22 @@
 """Table names, partition keys and paths: the grammar of a warehouse folder.
 
 `{root}/{table}/year={year}/shard={shard}/part.parquet`; a table leaves out the levels that it is not
-partitioned by. Evidence cells are `{root}/{table}/year={year}/cell-{hash}.parquet`.
+partitioned by. Evidence cells are `{root}/{table}/year={year}/cell-{hash}.parquet`. The root is a folder or a URL.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath, PurePosixPath
 
 from transforms.errors import ShapeError
+from warehouse.file_paths import FilePath
 
 _TABLE = re.compile(r"^(raw|core|out)_([a-z0-9]+(?:_[a-z0-9]+)*?)__([a-z]+(?:_[a-z0-9]+)*)$")
 _SHARD = re.compile(r"^[A-Za-z0-9_.-]+$")
 PART_FILE = "part.parquet"
+CELL_FILES = "cell-*.parquet"
 
 
 @dataclass(frozen=True, order=True)
@@ -37,9 +39,9 @@ class PartitionKey:
             raise ShapeError("partition key", str(self), "a year", "Name the year to compute.")
         return self.year
 
-    def folder(self) -> Path:
+    def folder(self) -> PurePosixPath:
         """Give the Hive-style path of the partition below its table."""
-        path = Path()
+        path = PurePosixPath()
         if self.year is not None:
             path /= f"year={self.year}"
         if self.shard is not None:
@@ -77,17 +79,17 @@ def check_shard_key(shard: str) -> str:
     return shard
 
 
-def partition_path(root: Path, table: str, key: PartitionKey) -> Path:
+def partition_path(root: FilePath, table: str, key: PartitionKey) -> FilePath:
     """Give the file of a partition."""
     return root / check_table_name(table) / key.folder() / PART_FILE
 
 
-def cell_path(root: Path, table: str, year: int, cell: str) -> Path:
+def cell_path(root: FilePath, table: str, year: int, cell: str) -> FilePath:
     """Give the file of one evidence cell, named by the hash of its definition."""
     return root / check_table_name(table) / f"year={year}" / f"cell-{cell}.parquet"
 
 
-def parse_partition(path: Path) -> PartitionKey:
+def parse_partition(path: PurePath) -> PartitionKey:
     """Read the key back from a partition's path (the inverse of `PartitionKey.folder`)."""
     values = dict(part.split("=", 1) for part in path.parts if "=" in part)
     year = values.get("year")

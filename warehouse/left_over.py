@@ -9,12 +9,14 @@ are not current (`partition_states.py`), the lock of a run (`run_lock.py`), keys
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from warehouse.cell_seals import SEAL_TABLE
-from warehouse.layout import PART_FILE, PartitionKey, is_table_name, parse_partition
+from warehouse.file_access import list_paths, remove_files, size_of
+from warehouse.file_paths import FilePath
+from warehouse.layout import CELL_FILES, PART_FILE, PartitionKey, is_table_name, parse_partition
 from warehouse.lineage import Lineage
 from warehouse.store import Warehouse
 
@@ -32,7 +34,7 @@ class LeftOver:
 
     table: str
     key: PartitionKey
-    files: tuple[Path, ...]
+    files: tuple[FilePath, ...]
     n_bytes: int
 
 
@@ -46,10 +48,20 @@ def find_left_over(warehouse: Warehouse, lineage: Lineage) -> list[LeftOver]:
     Returns:
         Partitions of dropped years, shards, products, labels and operators; also evidence of such years.
     """
-    return [found for table in _stored_tables(warehouse.root) for found in _of_table(warehouse, lineage, table)]
+    files: dict[tuple[str, PartitionKey], list[FilePath]] = {}
+    for pattern in (PART_FILE, CELL_FILES):
+        for path in list_paths(warehouse.root, f"*/**/{pattern}"):
+            table, *folders = path.parts[len(warehouse.root.parts) :]
+            if is_table_name(table):
+                files.setdefault((table, parse_partition(PurePosixPath(*folders))), []).append(path)
+    return [
+        LeftOver(table, key, tuple(files[table, key]), sum(map(size_of, files[table, key])))
+        for table, key in sorted(files, key=lambda one: (one[0], str(one[1])))
+        if not lineage.is_wanted(table, key)
+    ]
 
 
-def drop(left_over: Sequence[LeftOver], root: Path) -> None:
+def drop(left_over: Sequence[LeftOver], root: FilePath) -> None:
     """Remove partitions, and the folders that this leaves empty; stopped half-way, the rest is found again.
 
     Seals of cells go first: one must never stand on a part of its cell.
@@ -60,25 +72,9 @@ def drop(left_over: Sequence[LeftOver], root: Path) -> None:
     """
     for one in sorted(left_over, key=lambda one: one.table != SEAL_TABLE):
         for path in one.files:
-            path.unlink(missing_ok=True)
-            _remove_empty(path.parent, root)
-
-
-def _stored_tables(root: Path) -> Iterator[str]:
-    """List the folders that are named like a table."""
-    yield from sorted(path.name for path in root.iterdir() if path.is_dir() and is_table_name(path.name))
-
-
-def _of_table(warehouse: Warehouse, lineage: Lineage, table: str) -> Iterator[LeftOver]:
-    folder = warehouse.root / table
-    files: dict[PartitionKey, list[Path]] = {}
-    for pattern in (PART_FILE, "cell-*.parquet"):
-        for path in folder.rglob(pattern):
-            files.setdefault(parse_partition(path.relative_to(folder)), []).append(path)
-    for key in sorted(files, key=str):
-        if not lineage.is_wanted(table, key):
-            found = tuple(sorted(files[key]))
-            yield LeftOver(table, key, found, sum(path.stat().st_size for path in found))
+            remove_files([path])
+            if isinstance(path, Path):  # a store has no folders
+                _remove_empty(path.parent, root)
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from warehouse.errors import PartitionMissingError
+from warehouse.errors import PartitionMissingError, SourceChangedError, SourceMissingError
 from warehouse.fingerprints import Fingerprint, fingerprint_in, hash_of
 from warehouse.layout import PartitionKey, partition_path
 from warehouse.reader import read_footer
@@ -141,7 +141,7 @@ def read_fingerprint(warehouse: Warehouse, table: str, key: PartitionKey) -> Fin
     """Read the fingerprint of a stored partition; None where there is none, or no file that can be read."""
     try:
         return fingerprint_in(read_footer(partition_path(warehouse.root, table, key)))
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, pa.ArrowInvalid, SourceMissingError, SourceChangedError):
         return None
 
 

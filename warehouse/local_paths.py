@@ -1,7 +1,7 @@
 """Paths of a settings file that must be on a disk.
 
-Belongs here: refusing URLs where only folders and files are read. Does not: roots of sources, which may be URLs
-(`file_paths.py`).
+Belongs here: refusing URLs where only folders and files are read. Does not: roots of sources and warehouses, which
+may be URLs (`access_settings.py`).
 
 Without it `s3://bucket/x` would be the folder `s3:` beside the settings file, and nobody would notice.
 """
@@ -23,8 +23,7 @@ _URL = re.compile(rf".*://|(?:{'|'.join(SCHEMES)}):/", re.DOTALL)
 def _refuse_url(value: Any) -> Any:
     if isinstance(value, str | Path) and _URL.match(str(value)):
         raise ValueError(
-            "must be on a disk of this machine: only sources.*.root and sources.*.index may be URLs. A warehouse in an "
-            "object store is not built yet"
+            "must be on a disk of this machine: only sources.*.root, sources.*.index and warehouse.root may be URLs"
         )
     return value
 

@@ -27,6 +27,7 @@ from transforms.pooling.pooler import PatchPooler
 from transforms.shards import inside_zone
 from transforms.utm import unproject
 from transforms.windows import PixelWindow
+from warehouse.file_paths import FilePath
 from warehouse.products import Product
 from warehouse.sources import open_pixel_source
 from warehouse.sources.files import locate
@@ -84,7 +85,7 @@ class PreviewSummary:
         error: against exact pooling.
     """
 
-    output: Path
+    output: FilePath
     rows: int
     files: int
     product: str

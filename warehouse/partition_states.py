@@ -13,9 +13,10 @@ from enum import Enum
 from warehouse.cell_files import CellFiles
 from warehouse.cell_seals import SUCCESS, read_seals
 from warehouse.fingerprints import describe_changes
-from warehouse.layout import PartitionKey, partition_path
+from warehouse.layout import PartitionKey
 from warehouse.left_over import LeftOver, find_left_over
 from warehouse.lineage import Lineage, read_fingerprint
+from warehouse.reader import has_partition
 from warehouse.store import Warehouse
 from warehouse.study import list_cells
 
@@ -88,9 +89,9 @@ class PartitionStates:
         """Give the state of one partition that is asked for."""
         if table in _SUMMARY_OF:
             return self._cells_status(table, key)
-        if not partition_path(self._warehouse.root, table, key).is_file():
-            return PartitionStatus(table, key, PartitionState.MISSING)
         stored = read_fingerprint(self._warehouse, table, key)
+        if stored is None and not has_partition(self._warehouse.root, table, key):
+            return PartitionStatus(table, key, PartitionState.MISSING)
         changes = describe_changes(stored, self.lineage.expected(table, key))
         return PartitionStatus(table, key, PartitionState.STALE if changes else PartitionState.CURRENT, changes)
 

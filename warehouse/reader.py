@@ -6,8 +6,9 @@ Belongs here: finding and reading stored files into Arrow. Does not: SQL (`catal
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,25 +16,37 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import ModelsDifferError, PartitionMissingError, StoredTableError
-from warehouse.layout import PART_FILE, PartitionKey, check_table_name, parse_partition, partition_path
+from warehouse.errors import (
+    ModelsDifferError,
+    PartitionMissingError,
+    SourceChangedError,
+    SourceMissingError,
+    StoredTableError,
+)
+from warehouse.file_access import is_there, list_names, open_input, pin
+from warehouse.file_paths import FilePath
+from warehouse.layout import CELL_FILES, PART_FILE, PartitionKey, check_table_name, parse_partition, partition_path
 from warehouse.provenance import decode_footer
 from warehouse.table_spec import TableSpec
 
+#: How often a file in an object store is begun again because somebody has replaced it under the reader.
+_REPLACED_TRIES = 3
 
-def has_partition(root: Path, table: str, key: PartitionKey) -> bool:
+
+def has_partition(root: FilePath, table: str, key: PartitionKey) -> bool:
     """Tell whether a partition is stored."""
-    return partition_path(root, table, key).is_file()
+    return is_there(partition_path(root, table, key))
 
 
-def list_partitions(root: Path, table: str) -> list[PartitionKey]:
+def list_partitions(root: FilePath, table: str) -> list[PartitionKey]:
     """List the stored partitions of a table, sorted."""
     folder = root / check_table_name(table)
-    return sorted((parse_partition(path.relative_to(folder)) for path in folder.glob(f"**/{PART_FILE}")), key=str)
+    names = list_names(folder, f"**/{PART_FILE}")
+    return sorted((parse_partition(PurePosixPath(name)) for name in names), key=str)
 
 
 def read_partition(
-    root: Path,
+    root: FilePath,
     spec: TableSpec,
     key: PartitionKey,
     columns: Sequence[str] | None = None,
@@ -55,13 +68,14 @@ def read_partition(
         PartitionMissingError: it is not stored.
     """
     path = partition_path(root, spec.name, key)
-    if not path.is_file():
-        raise PartitionMissingError(spec.name, str(key))
-    return _read_file(path, spec, columns, where or {})
+    try:
+        return _read_file(path, spec, columns, where or {})
+    except (FileNotFoundError, SourceMissingError) as error:
+        raise PartitionMissingError(spec.name, str(key)) from error
 
 
 def read_partitions(
-    root: Path,
+    root: FilePath,
     spec: TableSpec,
     keys: Iterable[PartitionKey],
     columns: Sequence[str] | None = None,
@@ -85,21 +99,22 @@ def read_partitions(
     return pa.concat_tables(tables)
 
 
-def read_cells(root: Path, spec: TableSpec, year: int) -> pa.Table:
+def read_cells(root: FilePath, spec: TableSpec, year: int) -> pa.Table:
     """Read all evidence cells of a year (empty where there are none)."""
     tables = list(iterate_cells(root, spec, year))
     return pa.concat_tables(tables) if tables else spec.schema.empty_table()
 
 
-def iterate_cells(root: Path, spec: TableSpec, year: int) -> Iterator[pa.Table]:
+def iterate_cells(root: FilePath, spec: TableSpec, year: int) -> Iterator[pa.Table]:
     """Read the evidence cells of a year, one after the other, by file name."""
-    for path in sorted((root / spec.name / f"year={year}").glob("cell-*.parquet")):
-        yield _read_file(path, spec, None, {})
+    folder = root / spec.name / f"year={year}"
+    for name in list_names(folder, CELL_FILES):
+        yield _read_file(folder / name, spec, None, {})
 
 
-def read_footer(path: Path) -> dict[str, Any]:
+def read_footer(path: FilePath) -> dict[str, Any]:
     """Read the provenance record of a stored file."""
-    return decode_footer(pq.read_schema(path).metadata)
+    return decode_footer(pq.read_schema(open_input(path)).metadata)
 
 
 def vectors(table: pa.Table, column: str) -> npt.NDArray[Any]:
@@ -119,30 +134,41 @@ def vectors(table: pa.Table, column: str) -> npt.NDArray[Any]:
     return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, dims)
 
 
-def _read_file(path: Path, spec: TableSpec, columns: Sequence[str] | None, where: Mapping[str, str]) -> pa.Table:
-    """Read declared columns of one file.
+def _read_file(path: FilePath, spec: TableSpec, columns: Sequence[str] | None, where: Mapping[str, str]) -> pa.Table:
+    """Read declared columns of one file; again from its beginning if it is replaced meanwhile.
 
     Raises:
+        FileNotFoundError, SourceMissingError: there is none.
         StoredTableError: the file is damaged, or of another schema version.
         ModelsDifferError: its vectors are of another model or grid than the table's.
     """
     names = list(columns) if columns is not None else spec.schema.names
+    for _ in range(_REPLACED_TRIES):
+        with contextlib.suppress(SourceChangedError):
+            return _read_version(pin(path), spec, names, where)
+    return _read_version(pin(path), spec, names, where)
+
+
+def _read_version(path: FilePath, spec: TableSpec, names: list[str], where: Mapping[str, str]) -> pa.Table:
+    """Read columns of one version of a file; on a disk an open file stays what it was."""
     wanted = pa.schema([spec.schema.field(name) for name in names])
     try:
-        stored = pq.read_schema(path)
+        stored = pq.read_schema(open_input(path))
         _check_release(path, spec, stored)
         missing = sorted({*names, *where} - set(stored.names))
         if missing:
             raise StoredTableError(spec.name, str(path), f"found no columns {missing}, expected the declared ones")
         filters = [(name, "==", text) for name, text in where.items()] or None
         # partitioning=None: the path's Hive keys must not come back as columns
-        table = pq.read_table(path, columns=names, filters=filters, partitioning=None)
+        table = pq.read_table(open_input(path), columns=names, filters=filters, partitioning=None)
         return table.select(names).replace_schema_metadata(None).cast(wanted)
+    except FileNotFoundError:
+        raise
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise StoredTableError(spec.name, str(path), str(error).splitlines()[0]) from error
 
 
-def _check_release(path: Path, spec: TableSpec, stored: pa.Schema) -> None:
+def _check_release(path: FilePath, spec: TableSpec, stored: pa.Schema) -> None:
     """Refuse a partition of another release: rows that are read together must be of one model on one grid.
 
     Raises:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from transforms.errors import IsthmusError
 from transforms.release_decisions import Decision, decide, note_failure
 from transforms.releases import ReleaseState
 from warehouse.errors import StoredRecordError
+from warehouse.file_access import read_bytes
+from warehouse.file_paths import FilePath
 from warehouse.followed import add_followed
 from warehouse.products import Product
 from warehouse.release_looks import look_at_source, rules_for
@@ -65,7 +66,7 @@ def take_year(warehouse: Warehouse, watched: str, product: str, year: int) -> No
     add_followed(warehouse.root, product, year, like=None if product in sources else watched)
 
 
-def read_states(root: Path) -> dict[str, ReleaseState]:
+def read_states(root: FilePath) -> dict[str, ReleaseState]:
     """Read what the command line remembers, by product; empty before its first look.
 
     Raises:
@@ -73,16 +74,17 @@ def read_states(root: Path) -> dict[str, ReleaseState]:
         ShapeError: it is of another form.
     """
     path = root / STATE_FILE
-    if not path.is_file():
+    content = read_bytes(path)
+    if content is None:
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(content)
         return {name: ReleaseState.from_json(json.dumps(state)) for name, state in record.items()}
     except (ValueError, AttributeError) as error:
         raise StoredRecordError(str(path), str(error)) from error
 
 
-def write_states(root: Path, states: Mapping[str, ReleaseState]) -> None:
+def write_states(root: FilePath, states: Mapping[str, ReleaseState]) -> None:
     """Remember the states of all products; the file is replaced whole.
 
     Raises:

@@ -6,7 +6,6 @@ Belongs here: running `sql/report` and writing the pages. Does not: what they sa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from transforms.report import (
     Links,
@@ -20,6 +19,8 @@ from transforms.report import (
 )
 from transforms.report.labels import labels_year
 from warehouse.catalog import open_catalog, run_on
+from warehouse.file_access import remove_files
+from warehouse.file_paths import FilePath
 from warehouse.products import Product, find_product
 from warehouse.projections import picture_labels
 from warehouse.settings import Settings
@@ -33,7 +34,7 @@ from warehouse.write_errors import write_errors
 _DEFAULT_PIXEL_M = 10.0
 
 
-def write_report(settings: Settings, root: Path, specs: Mapping[str, TableSpec], path: Path) -> Path:
+def write_report(settings: Settings, root: FilePath, specs: Mapping[str, TableSpec], path: FilePath) -> FilePath:
     """Write the report and its further pages; old ones are replaced atomically.
 
     The page of operators needs a mapped place, the page of labels scores on several labels a patch, the page of the
@@ -54,8 +55,6 @@ def write_report(settings: Settings, root: Path, specs: Mapping[str, TableSpec],
         NotWritableError: this user may not write there, or nobody may.
     """
     data = read_report_data(settings, root, specs)
-    with write_errors("report", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     links = Links(
         operators=_write_further(path, "operators", render_operators(data, path.name)),
         labels=_write_further(path, "labels", _render_labels(settings, data, path.name)),
@@ -71,22 +70,22 @@ def _render_labels(settings: Settings, data: ReportData, main_page: str) -> str:
     return render_labels(data, picture_labels(Warehouse(settings), year), main_page) if year is not None else ""
 
 
-def _write_further(main: Path, name: str, page: str) -> str:
+def _write_further(main: FilePath, name: str, page: str) -> str:
     """Write a further page, or remove an old one that has nothing to say any more; give its relative address."""
     path = main.with_name(f"{main.stem}_{name}.html")
     if not page:
-        path.unlink(missing_ok=True)
+        remove_files([path])
         return ""
     _replace(path, page)
     return path.name
 
 
-def _replace(path: Path, page: str) -> None:
+def _replace(path: FilePath, page: str) -> None:
     with replace_file(path, "report") as temporary, write_errors("report", path):
         temporary.write_text(page, encoding="utf-8")
 
 
-def read_report_data(settings: Settings, root: Path, specs: Mapping[str, TableSpec]) -> ReportData:
+def read_report_data(settings: Settings, root: FilePath, specs: Mapping[str, TableSpec]) -> ReportData:
     """Run the queries of the report; tables that are not stored yet count as empty."""
     registry = settings.registry()
     pair = [name for name in (settings.compare.pixels, settings.compare.patches) if name is not None]
@@ -110,7 +109,7 @@ def read_report_data(settings: Settings, root: Path, specs: Mapping[str, TableSp
     )
 
 
-def _run_queries(settings: Settings, root: Path, specs: Mapping[str, TableSpec]) -> dict[str, Query]:
+def _run_queries(settings: Settings, root: FilePath, specs: Mapping[str, TableSpec]) -> dict[str, Query]:
     with open_catalog(root, specs, settings.compare) as connection:
         texts = {name: read_sql("report", name).text for name in list_sql("report")}
         return {name: Query(name, text, run_on(connection, text)) for name, text in texts.items()}

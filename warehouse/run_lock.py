@@ -1,7 +1,7 @@
 """One run at a time on a warehouse: an advisory lock that goes with the process that holds it.
 
 Belongs here: taking the lock, saying who has it. Does not: which commands need it (`orchestration/pipeline.py`), atomic
-files (`unfinished.py`). Readers need no lock.
+files (`unfinished.py`), object stores, which know no such locks (`run_lease.py`). Readers need no lock.
 
 The operating system drops the lock when its process ends, be it by kill -9: there are no stale locks to clear.
 """
@@ -9,48 +9,25 @@ The operating system drops the lock when its process ends, be it by kill -9: the
 from __future__ import annotations
 
 import contextlib
-import datetime
 import fcntl
 import json
-import os
-import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
 
 from warehouse.errors import WarehouseBusyError
+from warehouse.file_paths import FilePath, RemotePath
+from warehouse.run_holder import LOCK_FILE, Holder
+from warehouse.run_lease import hold_lease
 from warehouse.write_errors import write_errors
 
-#: In the root of the warehouse. It stays there: only its lock says whether somebody runs.
-LOCK_FILE = "run.lock"
 _POLL_S = 0.5
 
 
-@dataclass(frozen=True)
-class Holder:
-    """Who holds a lock.
-
-    Attributes:
-        pid: process.
-        host: its machine.
-        since: when it took the lock, ISO 8601, UTC.
-        command: how it was called.
-    """
-
-    pid: int
-    host: str
-    since: str
-    command: str
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} since {self.since} ({self.command})"
-
-
 @contextlib.contextmanager
-def hold_warehouse(root: Path, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+def hold_warehouse(root: FilePath, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the lock of a warehouse while a block runs.
 
     Args:
@@ -61,6 +38,13 @@ def hold_warehouse(root: Path, *, waiting: Callable[[str], None] | None = None) 
         WarehouseBusyError: another run holds it, and nobody wants to wait.
         NotWritableError: this user may not write there.
     """
+    hold = hold_lease(root, waiting=waiting) if isinstance(root, RemotePath) else _hold_folder(root, waiting)
+    with hold:
+        yield
+
+
+@contextlib.contextmanager
+def _hold_folder(root: Path, waiting: Callable[[str], None] | None) -> Iterator[None]:
     with write_errors("warehouse.root", root):
         root.mkdir(parents=True, exist_ok=True)
         opened = (root / LOCK_FILE).open("a+", encoding="utf-8")
@@ -88,10 +72,8 @@ def _try_lock(file: TextIOWrapper) -> bool:
 
 def _write_holder(file: TextIOWrapper) -> None:
     """Say in the file who holds it; only for messages."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     file.truncate(0)
-    file.write(json.dumps(asdict(Holder(os.getpid(), socket.gethostname(), now, command))))
+    file.write(json.dumps(asdict(Holder.this_process())))
     file.flush()
 
 

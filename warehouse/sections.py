@@ -247,12 +247,6 @@ class AdapterSettings(_Strict):
         return self
 
 
-class PathSettings(_Strict):
-    """A folder."""
-
-    root: LocalPath
-
-
 class InstanceSettings(_Strict):
     """Where Dagster keeps its history."""
 

@@ -36,7 +36,6 @@ from warehouse.sections import (
     InstanceSettings,
     KeepSettings,
     LimitSettings,
-    PathSettings,
     PoolSettings,
     SourceName,
     UpsampleSettings,
@@ -45,6 +44,7 @@ from warehouse.settings_files import read_chain
 from warehouse.settings_problems import describe_problem, describe_variable
 from warehouse.source_settings import CacheSettings, SourceSettings
 from warehouse.study_sections import StudySettings
+from warehouse.warehouse_settings import WarehouseSettings
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     evaluate: EvaluateSettings | None = None
     adapter: AdapterSettings | None = None
     study: StudySettings | None = None
-    warehouse: PathSettings
+    warehouse: WarehouseSettings
     dagster: InstanceSettings
     products: dict[str, dict[str, Any]] = Field(default_factory=dict)
     limits: LimitSettings = LimitSettings()
@@ -276,6 +276,9 @@ def _anchor(settings: Settings, folder: Path) -> Settings:
     def reach(path: FilePath | None) -> FilePath | None:
         return path.through(cache.limits) if isinstance(path, RemotePath) else absolute(path)
 
+    store = settings.warehouse.root
+    if isinstance(store, RemotePath):
+        store = store.writing_in(absolute(settings.warehouse.scratch))
     return settings.model_copy(
         update={
             "cache": cache,
@@ -293,7 +296,7 @@ def _anchor(settings: Settings, folder: Path) -> Settings:
                     "boundaries": absolute(settings.area.boundaries),
                 }
             ),
-            "warehouse": settings.warehouse.model_copy(update={"root": absolute(settings.warehouse.root)}),
+            "warehouse": settings.warehouse.model_copy(update={"root": reach(store)}),
             "dagster": settings.dagster.model_copy(update={"instance": absolute(settings.dagster.instance)}),
         }
     )

@@ -32,12 +32,15 @@ from transforms.upsampling.operators import find_upsampler
 from transforms.utm import UtmBox, project_bbox
 from warehouse import reader, writer
 from warehouse.area_of_interest import read_area
+from warehouse.cell_seals import list_cell_files, slot_of
 from warehouse.derived_schemas import fitted_columns
 from warehouse.errors import DiskSpaceError, SourceMissingError
+from warehouse.file_access import list_names, open_input, remove_files
+from warehouse.file_paths import FilePath
 from warehouse.fingerprints import Fingerprint
 from warehouse.label_settings import LabelSettings
 from warehouse.label_versions import list_label_versions
-from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
+from warehouse.layout import ALL, PART_FILE, PartitionKey, cell_path, partition_path
 from warehouse.lineage import Lineage, read_fingerprint
 from warehouse.products import Product, find_product, join_releases
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
@@ -47,6 +50,7 @@ from warehouse.settings import Settings
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.files import is_simulated_glob, is_simulated_root
 from warehouse.table_spec import TableSpec
+from warehouse.unfinished import writing_folder
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,14 @@ class Warehouse:
     settings: Settings
 
     @property
-    def root(self) -> Path:
-        """Folder of the tables."""
+    def root(self) -> FilePath:
+        """Folder of the tables, or its URL."""
         return self.settings.warehouse.root
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a folder, or behind a URL a table, to read from."""
+        return self.root.is_dir() if isinstance(self.root, Path) else bool(list_names(self.root, f"**/{PART_FILE}"))
 
     @cached_property
     def products(self) -> dict[str, Product]:
@@ -146,7 +155,7 @@ class Warehouse:
         return bool(fitted_columns(self.settings.pool))
 
     @property
-    def report_path(self) -> Path:
+    def report_path(self) -> FilePath:
         """File of the report, beside the tables."""
         return self.root / "report.html"
 
@@ -216,7 +225,7 @@ class Warehouse:
         path = partition_path(self.root, table, key)
         return writer.open_partition(path, self.specs[table], provenance, self._fingerprint(table, key))
 
-    def cell(self, table: str, year: int, cell: str) -> Path:
+    def cell(self, table: str, year: int, cell: str) -> FilePath:
         """Give the file of an evidence cell."""
         return cell_path(self.root, table, year, cell)
 
@@ -229,15 +238,13 @@ class Warehouse:
 
     def drop_cells(self, table: str, year: int, *, keep: Collection[str]) -> None:
         """Remove the evidence cells of a year that are not among those to keep."""
-        for path in self.cell(table, year, "*").parent.glob("cell-*.parquet"):
-            if path.stem.removeprefix("cell-") not in keep:
-                path.unlink()
+        stored = list_cell_files(self.root, table, PartitionKey(year))
+        remove_files(path for path in stored if slot_of(path) not in keep)
 
     def count_cell_rows(self, table: str, year: int) -> int:
         """Count the rows of the evidence cells of a year, without reading them."""
-        return sum(
-            pq.read_metadata(path).num_rows for path in self.cell(table, year, "*").parent.glob("cell-*.parquet")
-        )
+        stored = list_cell_files(self.root, table, PartitionKey(year))
+        return sum(pq.read_metadata(open_input(path)).num_rows for path in stored)
 
     # -- fingerprints ---------------------------------------------------------------------------------------
 
@@ -436,9 +443,10 @@ class Warehouse:
         Raises:
             DiskSpaceError: less than `limits.min_free_mb` is free.
         """
-        _, free_mb = measure_disk(self.root)
+        folder = writing_folder(self.root)
+        _, free_mb = measure_disk(folder)
         if free_mb < self.settings.limits.min_free_mb:
-            raise DiskSpaceError(str(self.root), free_mb, self.settings.limits.min_free_mb)
+            raise DiskSpaceError(str(folder), free_mb, self.settings.limits.min_free_mb)
 
 
 def measure_disk(folder: Path) -> tuple[Path, int]:

@@ -1,22 +1,31 @@
-"""Files while they are written: under a name that no reader looks at, renamed when they are whole.
+"""Files while they are written: under a name that no reader looks at, renamed or sent when they are whole.
 
 Belongs here: temporary names, replacing a file atomically, removing what killed processes left behind. Does not: what
 is written (`writer.py`), which process may write (`run_lock.py`).
+
+A file for an object store is written into a scratch folder of this machine and then sent. A store shows an object when
+all of it is there, so readers see the old one or the new one there, too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import mimetypes
 import os
 import re
 import secrets
 import socket
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
 
+from warehouse.file_paths import FilePath, RemotePath
+from warehouse.objects import fetch_loop
+from warehouse.objects.client import open_client
+from warehouse.run_lease import check_lease
 from warehouse.write_errors import write_errors
 
 #: `.{target}.{host}.{process}.{token}.tmp`. The leading dot keeps readers' globs and DuckDB away.
@@ -28,7 +37,7 @@ _GIVEN_UP_AFTER_S = 24 * 3600.0
 
 
 @contextlib.contextmanager
-def replace_file(path: Path, what: str) -> Iterator[Path]:
+def replace_file(path: FilePath, what: str) -> Iterator[Path]:
     """Replace a file atomically: readers see the old one or the new one, never half of one.
 
     Args:
@@ -41,25 +50,44 @@ def replace_file(path: Path, what: str) -> Iterator[Path]:
     Raises:
         DiskFullError: there is no room.
         NotWritableError: this user may not write there, or nobody may.
+        WarehouseBusyError: another run has taken over the warehouse that the target is in.
+        SourceRefusedError, SourceUnavailableError: a store does not take it.
     """
+    folder = writing_folder(path.parent)
     # unique: two processes, or two threads, may write the same partition, and the last one wins
-    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = folder / f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
-        with write_errors(what, path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            remove_abandoned(path.parent.glob(f".{path.name}.*.tmp"))
+        with write_errors(what, temporary if isinstance(path, RemotePath) else path):
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(folder.glob(f".{path.name}.*.tmp"))
         yield temporary
         with write_errors(what, path):
-            _flush(temporary)
-            os.replace(temporary, path)
+            _publish(temporary, path)
     finally:
         # where that is not allowed there is no file, and what remains is swept later
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def sweep_unfinished(root: Path) -> list[Path]:
-    """Remove what killed processes left anywhere below a folder; unfinished files of living ones stay.
+def writing_folder(place: FilePath) -> Path:
+    """Give the folder in which files for a place are written: the place itself, or one of this machine for a URL."""
+    if isinstance(place, Path):
+        return place
+    return place.access.scratch or Path(tempfile.gettempdir()) / f"isthmus-{os.getuid()}"
+
+
+def _publish(temporary: Path, path: FilePath) -> None:
+    if isinstance(path, RemotePath):
+        check_lease(path)
+        content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        fetch_loop.wait(open_client(path).put_file(path.key, temporary, content_type))
+    else:
+        _flush(temporary)
+        os.replace(temporary, path)
+
+
+def sweep_unfinished(root: FilePath) -> list[Path]:
+    """Remove what killed processes left for a warehouse; unfinished files of living ones stay.
 
     Returns:
         The removed files.
@@ -67,9 +95,10 @@ def sweep_unfinished(root: Path) -> list[Path]:
     return remove_abandoned(list_abandoned(root))
 
 
-def list_abandoned(root: Path) -> list[Path]:
-    """List what killed processes left anywhere below a folder; nothing is removed."""
-    return [path for path in root.rglob(".*.tmp") if _is_abandoned(path)] if root.is_dir() else []
+def list_abandoned(root: FilePath) -> list[Path]:
+    """List what killed processes left anywhere below a folder, or in the scratch folder of a URL; none is removed."""
+    folder = writing_folder(root)
+    return [path for path in folder.rglob(".*.tmp") if _is_abandoned(path)] if folder.is_dir() else []
 
 
 def remove_abandoned(unfinished: Iterable[Path]) -> list[Path]:

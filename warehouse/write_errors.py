@@ -10,16 +10,16 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from warehouse.errors import DiskFullError, NotWritableError
+from warehouse.file_paths import FilePath
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 @contextmanager
-def write_errors(what: str, path: Path) -> Iterator[None]:
+def write_errors(what: str, path: FilePath) -> Iterator[None]:
     """Turn what the system says of a full or read-only disk into an error that says what to do.
 
     Args:

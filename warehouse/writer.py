@@ -1,8 +1,8 @@
 """Writing partitions: checked against the declared schema, atomic, GeoParquet where there is geometry.
 
 Belongs here: file encoding and atomic replacement. Does not: paths (`layout.py`), what the rows mean.
-One file per partition is written beside its target and renamed: a killed run leaves the old partition or the
-new one, never half.
+One file per partition is written beside its target and renamed, or sent to an object store when it is whole: a killed
+run leaves the old partition or the new one, never half.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -20,6 +19,8 @@ import pyarrow.parquet as pq
 import shapely
 
 from warehouse.errors import SchemaError
+from warehouse.file_access import size_of
+from warehouse.file_paths import FilePath
 from warehouse.fingerprints import Fingerprint
 from warehouse.provenance import FOOTER_KEY, Provenance, encode_footer
 from warehouse.table_spec import SCHEMA_VERSION, TableSpec
@@ -37,7 +38,7 @@ ROW_GROUP_BYTES = 4 * 2**20
 class WrittenPartition:
     """What was written."""
 
-    path: Path
+    path: FilePath
     rows: int
     bytes: int
 
@@ -47,7 +48,7 @@ class PartitionWriter:
     """Takes tables of one partition, one row group or more each; made by `open_partition`."""
 
     spec: TableSpec
-    path: Path
+    path: FilePath
     file: pq.ParquetWriter
     rows: int = 0
     _bounds: list[float] = field(default_factory=list)
@@ -73,7 +74,7 @@ class PartitionWriter:
 
     def written(self) -> WrittenPartition:
         """Say what was written; to be asked after the block has ended."""
-        return WrittenPartition(self.path, self.rows, self.path.stat().st_size)
+        return WrittenPartition(self.path, self.rows, size_of(self.path))
 
     def finish_geometry(self) -> None:
         """Put the geo record of all rows into the footer."""
@@ -85,7 +86,7 @@ class PartitionWriter:
 
 @contextlib.contextmanager
 def open_partition(
-    path: Path, spec: TableSpec, provenance: Provenance, fingerprint: Fingerprint | None = None
+    path: FilePath, spec: TableSpec, provenance: Provenance, fingerprint: Fingerprint | None = None
 ) -> Iterator[PartitionWriter]:
     """Write a partition in pieces; nothing is visible before the block ends without an error.
 
@@ -122,7 +123,7 @@ def _abandon(file: pq.ParquetWriter) -> None:
 
 
 def write_table(
-    path: Path, spec: TableSpec, table: pa.Table, provenance: Provenance, fingerprint: Fingerprint | None = None
+    path: FilePath, spec: TableSpec, table: pa.Table, provenance: Provenance, fingerprint: Fingerprint | None = None
 ) -> WrittenPartition:
     """Write a whole partition at once.
 

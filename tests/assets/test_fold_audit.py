@@ -14,9 +14,9 @@ from tests.conftest import TinyRun
 from warehouse.catalog import run_sql
 from warehouse.errors import UnplannedSchemeError
 from warehouse.layout import PartitionKey
-from warehouse.sections import PathSettings
 from warehouse.store import Warehouse
 from warehouse.study_folds import make_folds, read_folds, read_units
+from warehouse.warehouse_settings import WarehouseSettings
 
 YEAR = 2024
 ALL_SCHEMES = ("block", "longitude", "region", "transfer", "random")
@@ -29,7 +29,7 @@ def change(warehouse: Warehouse, root: Path | None = None, **evaluate: Any) -> W
     update: dict[str, Any] = {"evaluate": settings.evaluate.model_copy(update=evaluate)}
     if root is not None:
         shutil.copytree(warehouse.root, root)
-        update["warehouse"] = PathSettings(root=root)
+        update["warehouse"] = WarehouseSettings(root=root)
     return Warehouse(settings.model_copy(update=update))
 
 

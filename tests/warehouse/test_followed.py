@@ -10,6 +10,7 @@ import pytest
 import warehouse.followed
 from tests.tiny import quick_settings, write_settings
 from warehouse.errors import DiskFullError, SettingsError, StoredRecordError
+from warehouse.file_access import read_bytes
 from warehouse.followed import FOLLOWED_FILE, Followed, add_followed, read_followed
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
@@ -47,13 +48,13 @@ def test_a_record_is_extended_and_repeats_are_harmless(tmp_path: Path) -> None:
 def test_two_products_that_are_followed_at_once_are_both_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both_have_read = threading.Barrier(2, timeout=0.5)
 
-    def read(root: Path) -> dict[str, Followed]:
-        record = read_followed(root)
+    def read(path: Path) -> bytes | None:
+        record = read_bytes(path)
         with contextlib.suppress(threading.BrokenBarrierError):  # the other one waits for its turn, as it should
             both_have_read.wait()
         return record
 
-    monkeypatch.setattr(warehouse.followed, "read_followed", read)
+    monkeypatch.setattr(warehouse.followed, "read_bytes", read)
     threads = [threading.Thread(target=add_followed, args=(tmp_path, name, 2025)) for name in ("aef", "eg")]
     for thread in threads:
         thread.start()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from warehouse.errors import WarehouseBusyError
-from warehouse.run_lock import LOCK_FILE, hold_warehouse
+from warehouse.run_holder import LOCK_FILE
+from warehouse.run_lock import hold_warehouse
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOLD = """

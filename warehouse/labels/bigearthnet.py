@@ -25,11 +25,12 @@ from transforms.labels import PatchLabels
 from transforms.places import PatchPlaces
 from transforms.utm import project
 from warehouse.errors import SourceFormatError, SourceMissingError
+from warehouse.file_access import stat_file
 from warehouse.labels.contract import file_sources, label_provenance
 from warehouse.products import Product
 from warehouse.provenance import Provenance
 from warehouse.sources.bigearthnet import PATCH_M, BigEarthNetPatches, read_bigearthnet
-from warehouse.sources.files import is_simulated_glob, stat_file
+from warehouse.sources.files import is_simulated_glob
 from warehouse.store import Warehouse
 
 #: What an official part does: only the test part is tested. Validation joins training, because everything that is tuned

@@ -17,9 +17,9 @@ from transforms.labels import PatchLabels
 from transforms.places import PatchPlaces, PixelPlaces
 from transforms.shards import Bbox
 from warehouse.errors import SourceContentError
+from warehouse.file_access import stat_file
 from warehouse.label_settings import LabelSettings
 from warehouse.provenance import Provenance, SourceFile
-from warehouse.sources.files import stat_file
 from warehouse.store import Warehouse
 
 #: Values without a class that a message names.

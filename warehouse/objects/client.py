@@ -1,7 +1,7 @@
 """Requests to one bucket or server: retries, and one version of a file or none.
 
-Belongs here: what is asked of obstore, how its errors are read, when to try again. Does not: building stores
-(`stores.py`), blocks and caches (`remote_file.py`).
+Belongs here: what is asked of obstore to read, list and write, how its errors are read, when to try again. Does not:
+building stores (`stores.py`), blocks and caches (`remote_file.py`).
 
 A time-out, a reset, a body cut short, 5xx and 429 are tried again, with waits that double and jitter; any other answer
 is final at once. Every range is asked for with the ETag that the file must have (If-Match), and ETag and length of the
@@ -11,6 +11,7 @@ answer are compared too, because plain web servers ignore the condition.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -19,6 +20,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from obstore import exceptions
@@ -72,6 +74,10 @@ class _CutShortError(Exception):
     """A body is shorter or longer than what was asked for."""
 
 
+class FileThereError(Exception):
+    """A file is there that should not have been; only `swap` asks for that."""
+
+
 class ObjectClient:
     """One bucket or server.
 
@@ -123,8 +129,8 @@ class ObjectClient:
 
         return await self._persist(key, get, version)
 
-    async def list_keys(self, prefix: str) -> list[str]:
-        """List all files below a folder, as keys relative to it.
+    async def list_files(self, prefix: str) -> dict[str, FileFacts]:
+        """List all files below a folder, by key relative to it, with size and ETag.
 
         Raises:
             ListingRefusedError: the server has no listing, or gives it to its owner only.
@@ -146,7 +152,48 @@ class ObjectClient:
                 raise  # there is no such bucket
             raise ListingRefusedError(self._url(prefix), _say_cause(error.__cause__ or error)) from error
         skipped = len(folder) + 1 if folder else 0
-        return [str(meta["path"])[skipped:] for meta in found]
+        return {str(meta["path"])[skipped:]: _facts(meta) for meta in found}
+
+    async def put_file(self, key: str, source: Path, content_type: str) -> FileFacts:
+        """Publish a file: readers see the old one or all of the new one.
+
+        Long files are sent in parts, which nobody sees before the last is there.
+
+        Raises:
+            SourceRefusedError: this user may not write there, or the store refuses for another reason.
+            SourceUnavailableError: no good answer in all tries.
+        """
+        attributes = {"Content-Type": content_type}
+        answer = await self._persist(key, lambda: self._store.put_async(key, source, attributes=attributes))
+        return FileFacts(source.stat().st_size, answer["e_tag"])
+
+    async def swap(self, key: str, content: bytes, expected: FileFacts | None) -> FileFacts | None:
+        """Replace a small file if it still is the expected version, or is not there where None is expected.
+
+        Returns:
+            The version that is there now; None where there was another than the expected one, and nothing was written.
+            After a lost answer that may be what this call has written itself: ask the content.
+
+        Raises:
+            SourceRefusedError: this user may not write there, or the store knows no conditions (If-Match).
+            SourceUnavailableError: no good answer in all tries.
+        """
+        mode = "create" if expected is None else {"e_tag": expected.etag}
+        try:
+            answer = await self._persist(key, lambda: self._store.put_async(key, content, mode=mode), expected)
+        except (SourceChangedError, SourceMissingError, FileThereError):
+            return None
+        return FileFacts(len(content), answer["e_tag"])
+
+    async def delete(self, key: str) -> None:
+        """Remove a file; one that is not there counts as removed.
+
+        Raises:
+            SourceRefusedError: this user may not.
+            SourceUnavailableError: no good answer in all tries.
+        """
+        with contextlib.suppress(SourceMissingError):
+            await self._persist(key, lambda: self._store.delete_async(key))
 
     def _url(self, key: str) -> str:
         return f"{self._container}/{key}"
@@ -215,6 +262,8 @@ def _raise_permanent(url: str, error: BaseException, version: FileFacts | None) 
         raise SourceMissingError(
             url, "404 Not Found", "a file", "Correct the source root; if the index lists it, it was taken back."
         ) from error
+    if isinstance(error, exceptions.AlreadyExistsError):
+        raise FileThereError(url) from error
     if isinstance(error, exceptions.PreconditionError):
         raise SourceChangedError(url, "another version (412 Precondition Failed)", expected) from error
     if code == 416 and version is not None:

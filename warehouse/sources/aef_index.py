@@ -24,12 +24,13 @@ from warehouse.errors import (
     SourceFormatError,
     SourceMissingError,
 )
+from warehouse.file_access import stat_file
 from warehouse.file_paths import FilePath, RemotePath
 from warehouse.products import Product, spell_entry
 from warehouse.sections import Bbox
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.bounds import SIDES, box_columns, touches, utm_bounds
-from warehouse.sources.files import open_parquet, stat_file
+from warehouse.sources.files import open_parquet
 from warehouse.sources.rasters import open_raster, read_header
 
 #: Published names, looked for in `annual/` and in the root itself.

@@ -26,12 +26,13 @@ from transforms.area import Area, Bbox
 from transforms.degree_grid import OUTSIDE, take_nearest
 from transforms.utm import UtmBox
 from transforms.windows import PixelGrid, PixelWindow
+from warehouse.file_access import find_files
 from warehouse.file_paths import FileFacts, FilePath
 from warehouse.products import Product
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.block_memory import BlockMemory
 from warehouse.sources.bounds import SIDES
-from warehouse.sources.files import find_files, list_files
+from warehouse.sources.files import list_files
 from warehouse.sources.mosaic_store import ARRAY, METADATA, Mosaic, missing_year_error, open_mosaic
 from warehouse.sources.nodata import check_whole_pixels, count_nodata_bands
 from warehouse.sources.raster_source import PlannedBlock, RasterSource

@@ -25,11 +25,12 @@ from warehouse.errors import (
     SourceFormatError,
     SourceMissingError,
 )
+from warehouse.file_access import is_there, pin
 from warehouse.file_paths import FilePath
 from warehouse.products import Product
 from warehouse.sources.block_memory import BlockMemory
 from warehouse.sources.bounds import row_box
-from warehouse.sources.files import is_there, locate, pin
+from warehouse.sources.files import locate
 from warehouse.sources.nodata import check_whole_pixels
 from warehouse.sources.raster_source import PlannedBlock, RasterSource
 from warehouse.sources.rasters import (

@@ -12,9 +12,10 @@ from transforms.area import Area, area_of_boxes, grow
 from transforms.sentinel2 import sentinel2_tile_box
 from transforms.shards import cut_mgrs
 from warehouse.errors import ListingRefusedError
+from warehouse.file_access import find_files
 from warehouse.file_paths import FilePath
 from warehouse.sources.bounds import box_columns, touches
-from warehouse.sources.files import find_files, list_files
+from warehouse.sources.files import list_files
 
 #: `stop` is exclusive.
 EG_NAME = re.compile(r"^(?P<mgrs>\d{2}[A-Z]{3})_(?P<start>\d{4}-\d{2}-\d{2})_(?P<stop>\d{4}-\d{2}-\d{2})\.parquet$")

@@ -1,7 +1,7 @@
-"""Files of a source root: the one place where source clients touch the file system or an object store.
+"""Files of a source root: beside `file_access.py` the one place where source clients touch a disk or an object store.
 
-Belongs here: listing, sizes, versions, the mark of simulated data, opening Parquet with errors that help. Does not:
-rasters (`rasters.py`), requests (`objects/client.py`), what a file means (the client of its format).
+Belongs here: listing, rows of an index, the mark of simulated data, opening Parquet with errors that help. Does not:
+rasters (`rasters.py`), versions and sizes (`file_access.py`), what a file means (the client of its format).
 """
 
 from __future__ import annotations
@@ -16,95 +16,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.errors import SourceForbiddenError, SourceFormatError, SourceMissingError, SourceRefusedError
+from warehouse.errors import SourceFormatError, SourceMissingError, SourceRefusedError
+from warehouse.file_access import list_names, open_input, size_of
 from warehouse.file_paths import FileFacts, FilePath, RemotePath
 from warehouse.objects import fetch_loop
 from warehouse.objects.client import open_client
-from warehouse.objects.remote_file import RemoteFile
 from warehouse.provenance import decode_footer
-from warehouse.sources.url_globs import list_matches
 
 #: A file of this name in a source root, or in a folder above it, says that the data are simulated.
 SIMULATED_MARK = "SIMULATED.json"
 _MARK_LEVELS = 6
 #: Read at a time of a column that is only begun.
 _PEEK_BYTES = 64 * 1024
-
-
-def stat_files(paths: Sequence[FilePath]) -> list[FileFacts | None]:
-    """Give size and ETag of files as they are now, None where there is none; remote ones are asked for together.
-
-    Raises:
-        SourceRefusedError, SourceUnavailableError: a server does not say.
-    """
-    remote = [path for path in paths if isinstance(path, RemotePath)]
-    found = dict(zip(remote, fetch_loop.wait(_head_all(remote)), strict=True)) if remote else {}
-    return [found[path] if isinstance(path, RemotePath) else _stat_local(path) for path in paths]
-
-
-def stat_file(path: FilePath) -> FileFacts | None:
-    """Give size and ETag of one file; see `stat_files`."""
-    return stat_files([path])[0]
-
-
-def _stat_local(path: Path) -> FileFacts | None:
-    if not path.is_file():
-        return None
-    stat = path.stat()
-    return FileFacts(stat.st_size, f"{stat.st_size:x}-{stat.st_mtime_ns:x}")
-
-
-def find_files(paths: Sequence[FilePath]) -> list[FileFacts | None]:
-    """Give size and ETag of files that may or may not be there, None where there is none; all are of one root.
-
-    A bucket that lets nobody list it answers 403 for what is not there. That is taken for an absence only where the
-    same bucket gives another of the files: then it is not the credentials, or the region.
-
-    Raises:
-        SourceForbiddenError: a server says no, and none of the files is there.
-        SourceRefusedError, SourceUnavailableError: see `stat_files`.
-    """
-    remote = [path for path in paths if isinstance(path, RemotePath)]
-    if len(remote) < len(paths):
-        return stat_files(paths)
-    found = fetch_loop.wait(_head_or_refuse(remote))
-    refused = next((one for one in found if isinstance(one, SourceForbiddenError)), None)
-    if refused is not None and not any(isinstance(one, FileFacts) for one in found):
-        raise refused
-    return [one if isinstance(one, FileFacts) else None for one in found]
-
-
-async def _head_or_refuse(paths: Sequence[RemotePath]) -> list[FileFacts | SourceForbiddenError | None]:
-    async def ask(path: RemotePath) -> FileFacts | SourceForbiddenError | None:
-        try:
-            return await open_client(path).head(path.key)
-        except SourceForbiddenError as error:
-            return error
-
-    return list(await asyncio.gather(*(ask(path) for path in paths)))
-
-
-async def _head_all(paths: Sequence[RemotePath]) -> list[FileFacts | None]:
-    return list(await asyncio.gather(*(open_client(path).head(path.key) for path in paths)))
-
-
-def pin(path: FilePath) -> FilePath:
-    """Bind a remote path to the version that is there now; give others as they are.
-
-    Raises:
-        SourceMissingError: there is no such remote file.
-    """
-    return pin_remote(path) if isinstance(path, RemotePath) else path
-
-
-def pin_remote(path: RemotePath) -> RemotePath:
-    """Bind a remote path to the version that is there now, unless it is bound to one; see `pin`."""
-    if path.version is not None:
-        return path
-    facts = stat_file(path)
-    if facts is None:
-        raise SourceMissingError(str(path), "404 Not Found", "a file", "Correct the source root.")
-    return path.at(facts)
 
 
 def locate(root: FilePath, row: Mapping[str, Any]) -> FilePath:
@@ -129,21 +52,6 @@ def locate(root: FilePath, row: Mapping[str, Any]) -> FilePath:
     return path.at(FileFacts(row["size_bytes"], row["etag"]))
 
 
-def is_there(path: FilePath) -> bool:
-    """Tell whether there is a file; one that is bound to a version was there."""
-    if isinstance(path, RemotePath):
-        return path.version is not None or stat_file(path) is not None
-    return path.is_file()
-
-
-def size_of(path: FilePath) -> int:
-    """Give the length of a file that is there."""
-    if isinstance(path, RemotePath) and path.version is not None:
-        return path.version.size_bytes
-    facts = stat_file(path)
-    return facts.size_bytes if facts else 0
-
-
 def list_files(root: FilePath, pattern: str) -> list[str]:
     """List files below `root` by glob, as sorted POSIX paths relative to it; hidden files are left out.
 
@@ -151,18 +59,15 @@ def list_files(root: FilePath, pattern: str) -> list[str]:
         SourceMissingError: `root` is not a folder.
         ListingRefusedError: `root` is on a server that has no listing.
     """
-    if isinstance(root, RemotePath):
-        names = list_matches(root, pattern)
-    elif root.is_dir():
-        names = [path.relative_to(root).as_posix() for path in root.glob(pattern) if path.is_file()]
-    else:
+    if isinstance(root, Path) and not root.is_dir():
         raise SourceMissingError(
             f"source root {root}",
             "no such folder",
             "the folder with the product's files",
             "Set sources.*.root.",
         )
-    return sorted(n for n in names if not n.rpartition("/")[2].startswith(".") and not n.endswith(SIMULATED_MARK))
+    names = list_names(root, pattern)
+    return [n for n in names if not n.rpartition("/")[2].startswith(".") and not n.endswith(SIMULATED_MARK)]
 
 
 def is_simulated_root(root: FilePath) -> bool:
@@ -221,15 +126,6 @@ def open_parquet(path: FilePath, *, peeks: bool = False) -> Iterator[pq.ParquetF
         else:
             with pq.ParquetFile(path) as file:
                 yield file
-
-
-def open_input(path: FilePath) -> Any:
-    """Give what Arrow reads: a local path, or an open remote file.
-
-    Raises:
-        SourceMissingError: there is no such remote file.
-    """
-    return RemoteFile(pin_remote(path)) if isinstance(path, RemotePath) else path
 
 
 @contextmanager

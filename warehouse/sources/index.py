@@ -23,6 +23,7 @@ from transforms.area import Area
 from transforms.errors import IsthmusError
 from transforms.sentinel2 import sentinel2_tile_box
 from warehouse.errors import BAD_FILE_ERRORS, SourceMissingError
+from warehouse.file_access import stat_files
 from warehouse.file_paths import FilePath
 from warehouse.products import Layout, Product
 from warehouse.schemas import build_specs
@@ -31,7 +32,7 @@ from warehouse.sources.aef_index import list_aef_files
 from warehouse.sources.aef_zarr import list_mosaic_shards
 from warehouse.sources.bounds import box_columns, span_columns, touches
 from warehouse.sources.eg_names import list_all_names, list_eg_names, parse_eg_name
-from warehouse.sources.files import is_simulated_parquet, is_simulated_root, list_files, stat_files
+from warehouse.sources.files import is_simulated_parquet, is_simulated_root, list_files
 from warehouse.sources.patch_geoparquet import read_footprints
 from warehouse.sources.pixel_table import read_table_places
 from warehouse.sources.rasters import open_raster, read_header

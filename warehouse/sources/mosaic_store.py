@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from transforms.degree_grid import DegreeGrid
 from warehouse.errors import BandCountError, MissingPackageError, SourceFormatError, SourceMissingError
+from warehouse.file_access import is_there
 from warehouse.file_paths import FileFacts, FilePath, RemotePath
 from warehouse.products import Product
-from warehouse.sources.files import is_there
 
 #: Array, metadata and coordinate of the published group.
 ARRAY = "embeddings"

@@ -11,10 +11,10 @@ from rasterio.windows import Window
 
 from transforms.windows import PixelWindow
 from warehouse.errors import SourceFormatError
+from warehouse.file_access import pin
 from warehouse.file_paths import FilePath
 from warehouse.products import Product
 from warehouse.sources.blocks import check_band_count
-from warehouse.sources.files import pin
 from warehouse.sources.rasters import open_raster, read_header, read_north_up
 
 

@@ -14,9 +14,10 @@ import pyarrow.csv as csv
 
 from transforms.windows import PixelPoints
 from warehouse.errors import SourceContentError, SourceFormatError, SourceMissingError
+from warehouse.file_access import open_input
 from warehouse.file_paths import FilePath
 from warehouse.products import Product
-from warehouse.sources.files import locate, open_input, open_parquet, read_parquet
+from warehouse.sources.files import locate, open_parquet, read_parquet
 from warehouse.sources.places import PLACE_NAMES, Places, read_places
 from warehouse.sources.vectors import FloatMatrix, stack_columns, stack_list_column
 

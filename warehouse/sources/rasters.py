@@ -21,8 +21,8 @@ from rasterio.windows import Window
 
 from transforms.utm import UtmBox
 from warehouse.errors import SourceFormatError, SourceMissingError
+from warehouse.file_access import is_there, pin_remote, size_of
 from warehouse.file_paths import FilePath, RemotePath
-from warehouse.sources.files import is_there, pin_remote, size_of
 from warehouse.sources.gdal_files import GdalOpener, bind_opener, load_tables, raise_failure, read_block_item
 from warehouse.sources.zstd_tiles import find_tiles, read_tiles
 

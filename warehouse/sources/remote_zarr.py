@@ -15,10 +15,10 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from warehouse.errors import SourceForbiddenError
+from warehouse.file_access import stat_file
 from warehouse.file_paths import FileFacts, RemotePath
 from warehouse.objects.client import ByteSpan
 from warehouse.objects.remote_file import RemoteFile
-from warehouse.sources.files import stat_file
 
 
 class RemoteZarrStore(Store):

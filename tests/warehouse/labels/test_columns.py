@@ -17,11 +17,11 @@ from transforms.places import PatchPlaces, PixelPlaces
 from warehouse.errors import MissingColumnsError, SourceFormatError
 from warehouse.label_sources import open_patch_labels, open_pixel_labels, open_values
 from warehouse.labels.columns import ColumnLabels
-from warehouse.sections import PathSettings
 from warehouse.settings import load_settings
 from warehouse.sources.patches import read_footprint_places
 from warehouse.sources.pixel_table import read_points
 from warehouse.store import Warehouse
+from warehouse.warehouse_settings import WarehouseSettings
 
 
 def column_label(product: str, **changes: Any) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def test_a_source_of_numbers_has_a_table_of_its_own_kind(tmp_path: Path) -> None
 def test_real_radar_of_alphaearth_points(tmp_path: Path, real_data: Path) -> None:
     settings = load_settings(Path(__file__).resolve().parents[3] / "examples" / "dynamic_world_points.toml")
     source = settings.sources["aef_table"].model_copy(update={"root": real_data / "aef_points"})
-    changes = {"sources": {"aef_table": source}, "warehouse": PathSettings(root=tmp_path)}
+    changes = {"sources": {"aef_table": source}, "warehouse": WarehouseSettings(root=tmp_path)}
     warehouse = Warehouse(settings.model_copy(update=changes))
     path = next(source.root.glob("*iowa*.csv"))
     write_index(warehouse, "aef_table", [path.name])

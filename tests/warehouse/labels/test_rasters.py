@@ -8,9 +8,9 @@ import rasterio
 from affine import Affine
 
 from tests.warehouse.labels.label_worlds import EPSG, RASTER, open_warehouse, places_of
+from warehouse.file_access import stat_file
 from warehouse.label_sources import open_patch_labels, open_pixel_labels
 from warehouse.labels.rasters import RasterLabels
-from warehouse.sources.files import stat_file
 
 
 def write_raster(root: Path, name: str = "a.tif") -> Path:

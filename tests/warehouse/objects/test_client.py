@@ -77,7 +77,7 @@ def test_all_stores_give_size_ranges_and_listings(address: Address, server: Faul
     # five files, four keys a page
     (server.root / "deep/er/e.bin").write_bytes(b"x")
     (server.root / "deeper.bin").write_bytes(b"beside the folder, not in it")
-    keys = fetch_loop.wait(open_client(path).list_keys(address("deep").key))
+    keys = list(fetch_loop.wait(open_client(path).list_files(address("deep").key)))
     assert sorted(keys) == ["b.bin", "c.bin", "er/d.bin", "er/e.bin"]
 
 
@@ -88,7 +88,7 @@ def test_names_are_those_of_the_disk(address: Address, server: FaultServer, name
     place.write_bytes(CONTENT)
     path = address(f"odd/{name}")
     assert fetch(path, 0, 10, version_of(path)) == CONTENT[:10]
-    assert fetch_loop.wait(open_client(path).list_keys(address("odd").key)) == [name]
+    assert list(fetch_loop.wait(open_client(path).list_files(address("odd").key))) == [name]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_server_without_a_listing_is_said(server: FaultServer) -> None:
     server.has_listing = False
     path = reach(server, "http", "deep")
     with pytest.raises(ListingRefusedError, match=r"world/deep: found no listing .*s3://"):
-        fetch_loop.wait(open_client(path).list_keys(path.key))
+        fetch_loop.wait(open_client(path).list_files(path.key))
 
 
 def test_connections_are_bounded(server: FaultServer) -> None:

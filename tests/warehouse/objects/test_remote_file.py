@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from tests.fault_server import Fault, FaultServer, serve
 from warehouse.errors import SourceChangedError, SourceUnavailableError
+from warehouse.file_access import pin
 from warehouse.file_paths import CacheLimits, RemoteAccess, RemotePath
 from warehouse.objects.block_cache import BLOCK_BYTES, open_cache
 from warehouse.objects.client import ByteSpan
 from warehouse.objects.remote_file import RemoteFile
-from warehouse.sources.files import pin
 
 N_BYTES = 5 * BLOCK_BYTES + 1234
 ACCESS = RemoteAccess(allow_http=True, tries=4, first_wait_s=0.01, longest_wait_s=0.02, timeout_s=0.5)

@@ -13,9 +13,9 @@ from rasterio.windows import Window
 
 from tests.fault_server import Fault, FaultServer, serve
 from warehouse.errors import CacheError, SourceUnavailableError
+from warehouse.file_access import pin_remote
 from warehouse.file_paths import RemoteAccess, RemotePath
 from warehouse.objects.remote_file import RemoteFile
-from warehouse.sources.files import pin_remote
 from warehouse.sources.rasters import open_raster, read_header, read_stored
 
 TILE, SIDE, BANDS = 16, 2048, 5

@@ -10,15 +10,15 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from warehouse.file_paths import RemotePath
+from warehouse.file_paths import FileFacts, RemotePath
 from warehouse.objects import fetch_loop
 from warehouse.objects.client import open_client
 
 _WILD = re.compile(r"[*?\[]")
 
 
-def list_matches(root: RemotePath, pattern: str) -> list[str]:
-    """List the files below a root that match a glob pattern, relative to the root.
+def list_matches(root: RemotePath, pattern: str) -> dict[str, FileFacts]:
+    """List the files below a root that match a glob pattern, by key relative to the root, with size and ETag.
 
     Only what lies below the part of the pattern before its first wildcard is listed.
 
@@ -27,15 +27,20 @@ def list_matches(root: RemotePath, pattern: str) -> list[str]:
         pattern: `*`, `?` and `[...]` within a name, `**` for any number of folders.
 
     Raises:
-        ListingRefusedError, SourceUnavailableError: see `ObjectClient.list_keys`.
+        ListingRefusedError, SourceUnavailableError: see `ObjectClient.list_files`.
     """
     parts = PurePosixPath(pattern).parts
     n_plain = next((i for i, part in enumerate(parts[:-1]) if _WILD.search(part)), len(parts) - 1)
     folder = "/".join(parts[:n_plain])
     place = root / folder
-    keys = fetch_loop.wait(open_client(place).list_keys(place.key))
-    below = [f"{folder}/{key}" if folder else key for key in keys]
-    return [key for key in below if _matches(key.split("/"), parts)]
+    found = fetch_loop.wait(open_client(place).list_files(place.key))
+    below = {f"{folder}/{key}" if folder else key: facts for key, facts in found.items()}
+    return {key: facts for key, facts in below.items() if matches(key, pattern)}
+
+
+def matches(key: str, pattern: str) -> bool:
+    """Tell whether a relative key matches a glob pattern."""
+    return _matches(key.split("/"), PurePosixPath(pattern).parts)
 
 
 def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:

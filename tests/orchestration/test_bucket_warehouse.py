@@ -1,0 +1,108 @@
+"""A whole run whose tables are in a bucket, through the command line, against the same run in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.bucket import Bucket
+from tests.conftest import TinyRun
+from tests.tiny import PROJECT, digest_rows, quick_settings, run_pipeline, tiny_settings, write_settings
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def config(bucket: Bucket, tiny_world: Path, tmp_path: Path) -> Path:
+    """Settings of the tiny world with tables in the bucket."""
+    settings = tiny_settings(tiny_world)
+    settings["warehouse"] = {**bucket.section(tmp_path.name), "scratch": "scratch"}
+    settings["cache"] = {"root": str(tmp_path / "cache")}
+    return write_settings(tmp_path / "tiny.toml", settings)
+
+
+def test_a_run_into_a_bucket_stores_the_rows_of_a_run_into_a_folder(
+    bucket: Bucket, config: Path, call: Call, tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    code, said, problems = call("run", "--config", config)
+    assert code == 0, problems
+    url = f"s3://{bucket.name}/{tmp_path.name}"
+    assert f"warehouse  {url}" in said
+    assert f"report     {url}/report.html" in said
+    stored = bucket.download(tmp_path.name, tmp_path / "copy")
+    assert digest_rows(stored) == digest_rows(tiny_run.warehouse.root)
+    assert {"report.html", "warehouse.duckdb"} <= {path.name for path in stored.iterdir()}
+    assert not (tmp_path / "s3:").exists()
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+    code, said, problems = call("run", "--config", config)
+    assert code == 0, problems
+    assert "done before" in said + problems
+
+    code, said, _ = call("status", "--config", config, "--json")
+    assert code == 0
+    counts = json.loads(said)
+    assert sum(row["current"] for row in counts) > 0
+    assert not any(row[state] for row in counts for state in ("stale", "missing", "failed", "left_over"))
+
+    query = "select count(*) as n, min(patch_id) as first, max(patch_id) as last from core_eg__patches"
+    code, said, _ = call("sql", query, "--config", config, "--json")
+    assert json.loads(said) == tiny_run.sql(query).to_pylist()
+
+    code, said, problems = call("doctor", "--config", config)
+    assert code == 0, said + problems
+    assert url in said + problems
+
+
+def test_a_bucket_without_a_warehouse_is_said(bucket: Bucket, config: Path, call: Call, tmp_path: Path) -> None:
+    code, _, problems = call("sql", "select 1", "--config", config)
+    assert code != 0
+    assert f"s3://{bucket.name}/{tmp_path.name}: found no warehouse" in problems.replace("\n", " ").replace("  ", " ")
+
+
+def test_a_year_that_is_dropped_leaves_the_bucket(bucket: Bucket, tiny_world: Path, call: Call, tmp_path: Path) -> None:
+    settings = quick_settings(tiny_world) | {"warehouse": bucket.section(tmp_path.name)}
+    config = write_settings(tmp_path / "quick.toml", settings)
+    assert [one for one in run_pipeline(config) if not one.ok] == []
+    before = bucket.keys(tmp_path.name)
+    settings["area"]["bbox"] = [101.99, 12.65, 101.995, 12.66]  # the western zone only
+    write_settings(config, settings)
+    assert [one for one in run_pipeline(config) if not one.ok] == []
+    code, said, problems = call("drop", "--config", config, "--yes")
+    assert code == 0, said + problems
+    gone = set(before) - set(bucket.keys(tmp_path.name))
+    assert gone
+    assert all("shard=48" in key for key in gone)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_run_that_is_killed_is_finished_by_the_next(
+    bucket: Bucket, tiny_world: Path, quick_run: Path, tmp_path: Path, seed: int
+) -> None:
+    settings = quick_settings(tiny_world) | {"warehouse": {**bucket.section(tmp_path.name), "scratch": "scratch"}}
+    config = write_settings(tmp_path / "quick.toml", settings)
+    command = [sys.executable, "-W", "ignore", "-m", "orchestration.cli", "run", "--config", str(config)]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    moments, n_stored = random.Random(seed), []
+    for _ in range(3):
+        run = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        until = len(bucket.keys(tmp_path.name)) + moments.randint(1, 3)
+        while run.poll() is None and len(bucket.keys(tmp_path.name)) < until:
+            time.sleep(moments.uniform(0.0, 0.1))
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+        n_stored.append(len(bucket.keys(tmp_path.name)))
+    assert [one for one in run_pipeline(config) if not one.ok] == []
+    stored = bucket.download(tmp_path.name, tmp_path / "copy")
+    assert digest_rows(stored) == digest_rows(quick_run.parent / "warehouse")
+    assert list((tmp_path / "scratch").glob(".*.tmp")) == []
+    assert n_stored == sorted(n_stored)
