@@ -39,7 +39,7 @@ class SourceUnavailableError(IsthmusError):
         super().__init__(
             f"{url}: found no good answer in {tries} tries over {seconds:.0f} s (the last: {cause}), expected bytes "
             "of it. The server or the network is down or overloaded, or the address is wrong: run again later, what is "
-            "stored stays. sources.*.tries, timeout_s and connections say how hard to try."
+            "stored stays. tries, timeout_s and connections of [sources.*] and [warehouse] say how hard to try."
         )
 
 
@@ -56,8 +56,9 @@ class SourceForbiddenError(SourceRefusedError):
     def __init__(self, url: str, answer: str) -> None:
         super().__init__(
             url, answer,
-            "Is it public, and the region right? Otherwise set sources.*.anonymous = false and give credentials. A "
-            "bucket answers so for a file that is not there, too, unless s3:ListBucket is granted beside s3:GetObject.",
+            "Is it public, and the region right? Otherwise give credentials that may do it; for a source, set "
+            "sources.*.anonymous = false, too. A bucket answers so for a file that is not there, too, unless "
+            "s3:ListBucket is granted beside s3:GetObject.",
         )  # fmt: skip
 
 

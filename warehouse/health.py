@@ -14,7 +14,10 @@ from typing import Literal
 import psutil
 from packaging.requirements import Requirement
 
-from warehouse.file_paths import FilePath
+from transforms.errors import IsthmusError
+from warehouse.file_access import stat_file
+from warehouse.file_paths import FilePath, RemotePath
+from warehouse.run_holder import LOCK_FILE
 from warehouse.store import Warehouse, measure_disk
 from warehouse.unfinished import list_abandoned, writing_folder
 
@@ -51,6 +54,7 @@ def examine_set_up(warehouse: Warehouse) -> list[Finding]:
         examine_memory(psutil.virtual_memory().available // _MB, psutil.cpu_count() or 1),
         examine_versions(requires("isthmus") or []),
         *examine_sources(warehouse),
+        *examine_store(warehouse.root),
         examine_leftovers(warehouse.root),
     ]
 
@@ -112,6 +116,18 @@ def examine_sources(warehouse: Warehouse) -> list[Finding]:
             )
         findings.append(finding)
     return findings
+
+
+def examine_store(root: FilePath) -> list[Finding]:
+    """Ask the store of a warehouse for one file, there or not; nothing for a folder."""
+    if not isinstance(root, RemotePath):
+        return []
+    name = "store of the warehouse"
+    try:
+        lock = stat_file(root / LOCK_FILE)
+    except IsthmusError as error:
+        return [Finding(name, "failed", str(error), "Nothing can be read or written.", "Do what the message says.")]
+    return [Finding(name, "ok", f"{root} answers, {'had runs before' if lock else 'had no run yet'}")]
 
 
 def examine_leftovers(root: FilePath) -> Finding:

@@ -77,7 +77,7 @@ def drop(left_over: Sequence[LeftOver], root: FilePath) -> None:
                 _remove_empty(path.parent, root)
 
 
-def _remove_empty(folder: Path, root: Path) -> None:
+def _remove_empty(folder: Path, root: FilePath) -> None:
     """Remove a folder and those above it, up to the root, as long as they are empty."""
     while folder != root:
         with contextlib.suppress(OSError):  # not empty, or gone

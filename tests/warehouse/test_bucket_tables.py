@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
+import duckdb_extension_httpfs
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -159,11 +161,25 @@ def test_a_query_that_is_wrong_is_not_tried_again(root: RemotePath, monkeypatch:
         run_sql(root, SPECS, PAIR, "select * from nowhere")
 
 
-def test_the_catalogue_is_stored_beside_the_tables(bucket: Bucket, root: RemotePath) -> None:
-    store(root, KEYS[0], 0)
+def test_duckdb_alone_opens_the_catalogue_in_the_bucket(bucket: Bucket, root: RemotePath) -> None:
+    store(root, KEYS[2], 0)
     path = write_catalog(root, SPECS, PAIR)
     assert path == root / CATALOG_FILE
-    assert CATALOG_FILE in bucket.keys(root.key)
+    extension = (
+        Path(duckdb_extension_httpfs.__file__).parent
+        / "extensions"
+        / f"v{duckdb.__version__}"
+        / "httpfs.duckdb_extension"
+    )
+    with duckdb.connect() as connection:
+        connection.load_extension(str(extension))
+        connection.execute(
+            "create secret (type s3, provider config, key_id 'test', secret 'test', url_style 'path', use_ssl false, "
+            f"endpoint '{bucket.endpoint.removeprefix('http://')}')"
+        )
+        connection.execute(f"attach '{path}' as isthmus (read_only)")
+        found = connection.execute("select year, shard, count(*) from isthmus.core_eg__patches group by all").fetchall()
+    assert found == [(2024, "48PSV", 50)]
 
 
 def test_cells_and_their_seals(root: RemotePath) -> None:

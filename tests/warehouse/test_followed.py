@@ -67,7 +67,7 @@ def test_a_record_on_a_disk_that_is_not_to_be_written_says_so(tmp_path: Path, mo
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(DiskFullError, match=r"followed\.json"):
         add_followed(tmp_path, "aef", 2025)
 

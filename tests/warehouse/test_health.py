@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bucket import Bucket
 from tests.tiny import tiny_settings, write_settings
+from warehouse.file_paths import RemoteAccess, RemotePath
 from warehouse.health import (
     MIN_FREE_MEMORY_MB,
     examine_disk,
@@ -13,8 +15,10 @@ from warehouse.health import (
     examine_memory,
     examine_set_up,
     examine_sources,
+    examine_store,
     examine_versions,
 )
+from warehouse.run_lock import hold_warehouse
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
@@ -68,3 +72,18 @@ def test_a_set_up_is_examined_before_there_is_a_warehouse(warehouse: Warehouse) 
     names = [finding.name for finding in examine_set_up(warehouse)]
     assert names[:2] == ["disk of the warehouse", "disk of the history"]
     assert {"memory", "versions", "leftovers", "source aef", "source eg"} <= set(names)
+
+
+def test_the_store_of_a_warehouse_is_asked(bucket: Bucket, tmp_path: Path) -> None:
+    assert examine_store(tmp_path) == []
+    root = bucket.path(tmp_path.name)
+    (empty,) = examine_store(root)
+    assert (empty.status, "no run yet" in empty.found) == ("ok", True)
+    with hold_warehouse(root):
+        (used,) = examine_store(root)
+    assert "had runs before" in used.found
+    (closed,) = examine_store(
+        RemotePath("s3://isthmus-tests/x", RemoteAccess(endpoint="http://127.0.0.1:9", allow_http=True, tries=1))
+    )
+    assert closed.status == "failed"
+    assert "connection refused" in closed.found

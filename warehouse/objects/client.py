@@ -260,7 +260,10 @@ def _raise_permanent(url: str, error: BaseException, version: FileFacts | None) 
     expected = _say(version) if version else "the version of the index"
     if isinstance(error, FileNotFoundError) or code == 404:
         raise SourceMissingError(
-            url, "404 Not Found", "a file", "Correct the source root; if the index lists it, it was taken back."
+            url,
+            "404 Not Found",
+            "a file",
+            "Correct the source root (warehouse.root); if the index lists it, it was taken back.",
         ) from error
     if isinstance(error, exceptions.AlreadyExistsError):
         raise FileThereError(url) from error
