@@ -84,15 +84,14 @@ def test_a_year_that_is_dropped_leaves_the_bucket(bucket: Bucket, tiny_world: Pa
     assert all("shard=48" in key for key in gone)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 def test_a_run_that_is_killed_is_finished_by_the_next(
-    bucket: Bucket, tiny_world: Path, quick_run: Path, tmp_path: Path, seed: int
+    bucket: Bucket, tiny_world: Path, quick_run: Path, tmp_path: Path
 ) -> None:
     settings = quick_settings(tiny_world) | {"warehouse": {**bucket.section(tmp_path.name), "scratch": "scratch"}}
     config = write_settings(tmp_path / "quick.toml", settings)
     command = [sys.executable, "-W", "ignore", "-m", "orchestration.cli", "run", "--config", str(config)]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    moments, n_stored = random.Random(seed), []
+    moments, n_stored = random.Random(0), []
     for _ in range(3):
         run = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         until = len(bucket.keys(tmp_path.name)) + moments.randint(1, 3)
