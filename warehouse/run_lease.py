@@ -1,4 +1,4 @@
-"""One run at a time on a warehouse in an object store: a small object that its run renews while it lives.
+"""Locks of a warehouse in an object store: small objects that their run renews while it lives.
 
 Belongs here: taking, renewing and giving up the lease. Does not: warehouses on a disk, and who needs a lock
 (`run_lock.py`).
@@ -25,7 +25,7 @@ from warehouse.file_access import read_bytes, stat_file
 from warehouse.file_paths import FileFacts, RemotePath
 from warehouse.objects import fetch_loop
 from warehouse.objects.client import open_client
-from warehouse.run_holder import LOCK_FILE, Holder
+from warehouse.run_holder import Holder
 
 #: Between two renewals.
 RENEW_S = 15.0
@@ -69,7 +69,7 @@ class _Held:
     """A lease of this process, and the thread that renews it."""
 
     def __init__(self, place: RemotePath, lease: Lease, facts: FileFacts) -> None:
-        self._place = place
+        self.place = place
         self._lease = lease
         self._facts = facts
         self._renewed_at = _now()
@@ -89,7 +89,7 @@ class _Held:
         self._thread.join()
         if not self.is_lost:
             with contextlib.suppress(IsthmusError):  # then it ends by itself
-                _swap(self._place, replace(self._lease, token="", renewed=self._lease.renewed + 1), self._facts)
+                _swap(self.place, replace(self._lease, token="", renewed=self._lease.renewed + 1), self._facts)
 
     def _renew_until_ended(self) -> None:
         while not self._ended.wait(RENEW_S) and not self.is_lost:
@@ -99,23 +99,23 @@ class _Held:
     def _renew(self) -> None:
         began = _now()
         lease = replace(self._lease, renewed=self._lease.renewed + 1)
-        facts = _claim(self._place, lease, self._facts)
+        facts = _claim(self.place, lease, self._facts)
         if facts is None:
             self._is_lost = True
             return
         self._lease, self._facts, self._renewed_at = lease, facts, began
 
 
-#: Leases of this process, by URL of the warehouse.
+#: Leases of this process, by URL of their object.
 _held: dict[str, _Held] = {}
 
 
 @contextlib.contextmanager
-def hold_lease(root: RemotePath, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the lease of a warehouse while a block runs.
+def hold_lease(place: RemotePath, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold a lease while a block runs.
 
     Args:
-        root: the warehouse.
+        place: its object, in the root of the warehouse.
         waiting: told whom is waited for; None = wait only until it is clear that the holder lives.
 
     Raises:
@@ -123,26 +123,25 @@ def hold_lease(root: RemotePath, *, waiting: Callable[[str], None] | None = None
         SourceRefusedError: this user may not write there, or the store knows no conditional writes.
         SourceUnavailableError: the store does not answer.
     """
-    place = root / LOCK_FILE
     wanted = Lease(secrets.token_hex(8), 0, LEASE_S, Holder.this_process())
     held = _Held(place, wanted, _take(place, wanted, waiting))
-    _held[root.url] = held
+    _held[place.url] = held
     try:
         yield
     finally:
-        del _held[root.url]
+        del _held[place.url]
         held.give_up()
 
 
 def check_lease(path: RemotePath) -> None:
-    """Refuse to write into a warehouse whose lease this process had and has lost; without a lease, all may write.
+    """Refuse to write into a warehouse of which this process has lost a lease; without a lease, all may write.
 
     Raises:
         LeaseLostError: it was not renewed in time, so another run may be at work.
     """
-    for root, held in list(_held.items()):
-        if path.url.startswith(f"{root}/") and held.is_lost:
-            raise LeaseLostError(root)
+    for held in list(_held.values()):
+        if path.url.startswith(f"{held.place.parent}/") and held.is_lost:
+            raise LeaseLostError(str(held.place))
 
 
 def _now() -> float:

@@ -38,7 +38,10 @@ def hold_warehouse(root: FilePath, *, waiting: Callable[[str], None] | None = No
         WarehouseBusyError: another run holds it, and nobody wants to wait.
         NotWritableError: this user may not write there.
     """
-    hold = hold_lease(root, waiting=waiting) if isinstance(root, RemotePath) else _hold_folder(root, waiting)
+    if isinstance(root, RemotePath):
+        hold = hold_lease(root / LOCK_FILE, waiting=waiting)
+    else:
+        hold = _hold_folder(root, waiting)
     with hold:
         yield
 
