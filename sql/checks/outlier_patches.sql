@@ -4,7 +4,7 @@
 -- meaning: A vector that resembles nothing is more often a broken mosaic, a cloud, or a row of another model than a rare
 --     place. It pulls means and bases, and answers no search.
 -- fix: Look at the place in the imagery. Remove or replace the source file where it is broken; a rare place may stay.
-with units as (
+with units as not materialized (
     select year, shard, patch_id as unit_id, embedding
     from pair_patches
 )

@@ -4,7 +4,7 @@
 -- meaning: A vector that resembles nothing is more often a broken block, a cloud, or bands in another order than a rare
 --     place. It pulls means and codebooks, and answers no search.
 -- fix: Look at the place in the imagery. Download the raster again where it is broken; a rare place may stay.
-with units as (
+with units as not materialized (
     select year, shard, pixel_id as unit_id, embedding
     from pair_pixels
     where in_sample

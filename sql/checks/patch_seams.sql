@@ -5,7 +5,7 @@
 --     shifted or flipped. A map would show the tile, and a probe could learn it.
 -- fix: Compare the two sides' files in `provenance` (release, ETag, date); download the odd one again. Where they are
 --     right, keep the border inside one fold.
-with vectors as (
+with vectors as not materialized ( -- all of a country do not fit in memory
     select year, patch_id, embedding
     from pair_patches
 ),

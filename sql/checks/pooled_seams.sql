@@ -4,7 +4,7 @@
 -- meaning: The rasters on the two sides do not fit: one is upside down, mirrored, of another year, or was re-issued.
 --     Places are right, vectors are not.
 -- fix: Compare the two rasters in `provenance` and in the index; look at one in a map; download the odd one again.
-with vectors as (
+with vectors as not materialized ( -- all of a country do not fit in memory
     select year, patch_id, mean as embedding
     from pair_pooled
     where valid_fraction >= 0.5

@@ -1,9 +1,10 @@
 -- purpose: borders across which neighbouring vectors differ more than along lines inside the grounds on either side
 -- grain: one row per year, direction and border that stands out
--- inputs: lattice_neighbours; a relation with year, patch_id, embedding; a relation with year, patch_id, source (the file
---     that holds the place, or no rows). A border is judged by the mean cosine distance of at least 10 pairs across it,
---     against the means of at least 8 parallel lines inside: it stands out above their median by 6 robust standard
---     deviations and by a quarter. About 32 lines a shard and direction are read
+-- inputs: lattice_neighbours; a relation with year, patch_id, embedding, which is read three times, once without its
+--     vectors: give it as a CTE that is `not materialized`; a relation with year, patch_id, source (the file that holds
+--     the place, or no rows). A border is judged by the mean cosine distance of at least 10 pairs across it, against the
+--     means of at least 8 parallel lines inside: it stands out above their median by 6 robust standard deviations and by
+--     a quarter. About 32 lines a shard and direction are read
 create or replace macro seams(vectors, sources) as table
 with stored_years as (
     select distinct year

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.sql.vector_worlds import (
     PATCHES,
@@ -144,6 +149,51 @@ def test_a_vector_of_another_length_is_an_outlier(tmp_path):
     cluster_world(tmp_path, "core_eg__patches", vector=lambda _: 9 * kind)
     rows = run(tmp_path, "outlier_patches").sample.to_pylist()
     assert [(row["patch_id"], row["reason"]) for row in rows] == [(1, "length")]
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_outliers_are_those_that_the_rule_names(macros, data):
+    n = data.draw(st.integers(60, 120))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    vectors = rng.normal(size=(3, 8))[rng.integers(0, 3, n)] + data.draw(st.floats(0.0, 1.0)) * rng.normal(size=(n, 8))
+    strange = rng.choice(n, data.draw(st.integers(0, 5)), replace=False)
+    vectors[strange] = rng.normal(size=(len(strange), 8)) * data.draw(st.sampled_from([1.0, 30.0, 0.0]))
+    found = find_outliers(macros, vectors.astype(np.float32))
+    assert found == expect_outliers(vectors.astype(np.float32).astype(np.float64))
+
+
+def find_outliers(connection, vectors):
+    """Run the macro on one year; give pairs of unit and reason."""
+    columns = {"year": [YEAR] * len(vectors), "shard": ["a"] * len(vectors), "unit_id": range(len(vectors))}
+    rows = pa.table({**columns, "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 8)})
+    connection.register("stored", rows)
+    text = "with u as not materialized (select * from stored) select unit_id, reason from outlying_vectors('u')"
+    return set(connection.execute(text).fetchall())
+
+
+def expect_outliers(vectors):
+    """The rule, where a year is small enough for every vector to be compared with every other one."""
+    length = np.linalg.norm(vectors, axis=1)
+    units = np.flatnonzero(length)
+    unit = vectors[units] / length[units, None]
+    distance = 1 - (unit @ unit.T - 3 * np.eye(len(units))).max(axis=1)
+    logs = np.log(length[units])
+    off = np.abs(logs - np.median(logs))
+    is_far = distance > max(0.1, 5 * np.median(distance))
+    is_long = off > max(10 * 1.4826 * np.median(off), np.log(2))
+    return {(unit, "far from all others") for unit in units[is_far]} | {(unit, "length") for unit in units[is_long]}
+
+
+@pytest.mark.parametrize("name", ["outlier_patches", "outlier_pixels", "patch_seams", "pooled_seams"])
+def test_checks_of_vectors_do_not_hold_all_of_them(tmp_path, name):
+    field_world(tmp_path, border="lon", is_flipped=False)
+    cluster_world(tmp_path, "core_aef__pixels")
+    with open_catalog(tmp_path, SPECS, PAIR) as connection:
+        ((_, plan),) = connection.execute("explain " + read_sql("checks", name).text).fetchall()
+    held = set(re.findall(r"CTE Name:\W+(\w+)", plan))
+    assert held
+    assert not held & {"units", "vectors"}
 
 
 def test_few_vectors_are_not_judged(tmp_path):

@@ -16,6 +16,7 @@ from transforms.lattice_counts import count_places
 from transforms.sentinel2 import sentinel2_tile_box
 from transforms.shards import area_of_tiles
 from transforms.utm import project, project_bbox, project_shape, unproject
+from warehouse.boundaries import read_country
 from warehouse.world_eg import list_tile_patches
 
 
@@ -64,20 +65,33 @@ def test_a_square_touches_its_own_tile_and_those_that_reach_into_it() -> None:
 def test_tiles_are_those_of_the_published_grid(
     real_data: Path, bbox: tuple[float, float, float, float], at_sea: int
 ) -> None:
-    grid = pq.read_table(real_data / "sentinel2_grid" / "sentinel-2-grid_LAND.parquet", columns=["tile"])
     area = area_of_boxes([bbox])
-    published = sum(touches(name, area) for name in grid["tile"].to_pylist())
+    published = len(list_published(real_data, area))
     # the grid alone does not know the sea
     assert published <= count_tiles(area).n_tiles <= published + at_sea
 
 
+@pytest.mark.parametrize("country", ["Cambodia", "Laos", "Switzerland"])
+def test_tiles_of_a_country_are_those_of_the_published_grid(real_data: Path, country: str) -> None:
+    borders = real_data / "natural_earth" / "ne_110m_admin_0_countries.json"
+    area = area_of_shapes([read_country(borders, country)], country)
+    assert count_tiles(area).n_tiles == len(list_published(real_data, area))
+
+
+def list_published(real_data: Path, area: Area) -> list[str]:
+    """Name the tiles of the published grid whose squares share ground with an area."""
+    grid = pq.read_table(real_data / "sentinel2_grid" / "sentinel-2-grid_LAND.parquet", columns=["tile"])
+    return [name for name in grid["tile"].to_pylist() if touches(name, area)]
+
+
 def touches(name: str, area: Area) -> bool:
     box = sentinel2_tile_box(name)
-    for part in area.boxes:
-        meridian = box.epsg % 100 * 6 - 183
-        if min(abs(side - meridian + turn) for side in part[::2] for turn in (-360, 0, 360)) > 20:
+    meridian = box.epsg % 100 * 6 - 183
+    for part in shapely.get_parts(area.geometry):
+        west, _, east, _ = part.bounds
+        if min(abs(side - meridian + turn) for side in (west, east) for turn in (-360, 0, 360)) > 20:
             continue
-        ground = project_shape(shapely.segmentize(shapely.box(*part), 0.05), box.epsg)
+        ground = project_shape(shapely.segmentize(part, 0.05), box.epsg)
         if ground.intersects(shapely.box(box.west, box.south, box.east, box.north)):
             return True
     return False
