@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fault_server import Fault, serve
 from tests.release_worlds import AEF, EG, TILES, Producers, cut_vectors, name_model
 from tests.tiny import quick_settings, write_settings
 from transforms.errors import ShapeError
@@ -208,6 +209,22 @@ def test_a_server_that_does_not_answer_is_down(tiny_world: Path, tmp_path: Path,
     (finding,) = watch.tick().findings
     assert finding.kind == "down"
     assert url in finding.message
+
+
+def test_a_file_that_a_server_refuses_is_named_by_the_look_that_fails(producers: Producers, tmp_path: Path) -> None:
+    """Its model would be unknown, and a year of another model be taken for a known one."""
+    with serve(producers.root) as server:
+        settings = quick_settings(producers.root) | {"automation": {"follow": True}}
+        settings["sources"]["eg"] = {"root": f"{server.url}/{EG}", "allow_http": True, "tries": 1}
+        watch = Watch(write_settings(tmp_path / "quick.toml", settings), "eg")
+        assert watch.kinds(2) == [("new_year", 2024)]
+        producers.reissue_eg("48PSV", change=name_model("SSL4EO DINO"))
+        server.faults.append(Fault("status", path="48PSV", status=403, times=99))
+        (finding,) = watch.tick().findings
+        assert finding.kind == "down"
+        assert "48PSV_2024-01-01_2025-01-01.parquet: found 403 Forbidden" in finding.message
+        server.faults.clear()
+        assert watch.kinds(2)[-1] == ("unregistered", 2024)
 
 
 def test_a_damaged_index_is_a_finding(aef: Watch, producers: Producers) -> None:

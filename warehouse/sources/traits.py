@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from transforms.errors import IsthmusError, LatticeError
+from transforms.errors import LatticeError
 from transforms.geohash import decode
 from transforms.lattice import recover
-from warehouse.errors import SourceUnavailableError
+from warehouse.errors import BAD_FILE_ERRORS
 from warehouse.file_paths import FilePath
 from warehouse.products import Product
 from warehouse.sources.eg_geoparquet import parse_ids
@@ -52,10 +52,13 @@ def read_traits(product: Product, path: FilePath) -> FileTraits:
         path: the file.
 
     Returns:
-        Its traits; nothing but the path where the file is damaged (its ingest says why) or its layout shows nothing.
+        Its traits; nothing but the path where its layout shows nothing, or the file itself is to blame
+        (`BAD_FILE_ERRORS`: it is gone, damaged or not of its layout): then its ingest stops and says why.
 
     Raises:
-        SourceUnavailableError: a server gives no good answer.
+        SourceUnavailableError, SourceForbiddenError, SourceRefusedError: a server does not give its bytes.
+        SourceChangedError: it is replaced while it is read.
+        CacheError: the block cache cannot be written.
     """
     try:
         if product.layout == "aef_cog":
@@ -64,9 +67,7 @@ def read_traits(product: Product, path: FilePath) -> FileTraits:
             return FileTraits(str(path), header.count, dtype="/".join(header.dtypes))
         if product.layout == "eg_geoparquet":
             return _read_patch_traits(product, path)
-    except SourceUnavailableError:
-        raise  # says nothing of the file
-    except IsthmusError:
+    except BAD_FILE_ERRORS:  # any other error says nothing of the file: the look has failed
         return FileTraits(str(path))
     return FileTraits(str(path))
 

@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.fault_server import Fault, serve
+from transforms.errors import IsthmusError
 from transforms.lattice import enumerate_places
+from warehouse.errors import CacheError, SourceChangedError, SourceForbiddenError, SourceUnavailableError
+from warehouse.file_paths import FileFacts, RemotePath
 from warehouse.products import Product
+from warehouse.source_settings import SourceSettings
 from warehouse.sources.traits import FileTraits, read_traits
 
 
@@ -45,3 +50,47 @@ def test_a_damaged_file_shows_nothing(tmp_path: Path, products: dict[str, Produc
 
 def test_layouts_that_show_nothing(tmp_path: Path, products: dict[str, Product]) -> None:
     assert read_traits(products["clay_v0"], tmp_path / "x") == FileTraits(str(tmp_path / "x"))
+
+
+def remote_path(url: str, name: str) -> RemotePath:
+    root = SourceSettings(root=url, allow_http=True, tries=2, timeout_s=1).root  # type: ignore[arg-type]
+    assert isinstance(root, RemotePath)
+    return root / name
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("layout", ["aef", "eg"])
+@pytest.mark.parametrize(("status", "error"), [(403, SourceForbiddenError), (503, SourceUnavailableError)])
+def test_a_server_that_refuses_or_fails_is_not_a_file_that_shows_nothing(
+    tmp_path: Path, products: dict[str, Product], layout: str, status: int, error: type[IsthmusError]
+) -> None:
+    (tmp_path / "48PTU.parquet").write_bytes(bytes(99))
+    with serve(tmp_path) as server:
+        server.faults.append(Fault("status", status=status, times=99))
+        with pytest.raises(error, match=rf"/48PTU\.parquet: .*{status}"):
+            read_traits(products[layout], remote_path(server.url, "48PTU.parquet"))
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("layout", ["aef", "eg"])
+def test_a_file_that_is_replaced_meanwhile_is_not_a_file_that_shows_nothing(
+    tmp_path: Path, products: dict[str, Product], layout: str
+) -> None:
+    (tmp_path / "48PTU.parquet").write_bytes(bytes(99))
+    with serve(tmp_path) as server:
+        path = remote_path(server.url, "48PTU.parquet").at(FileFacts(99, '"the version before"'))
+        with pytest.raises(SourceChangedError, match=r"/48PTU\.parquet: changed while it was read"):
+            read_traits(products[layout], path)
+
+
+@pytest.mark.parametrize("layout", ["aef", "eg"])
+def test_a_cache_that_fails_is_not_a_file_that_shows_nothing(
+    tmp_path: Path, products: dict[str, Product], layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise CacheError("blocks", "a full disk")
+
+    for opener in ("open_raster", "open_parquet"):
+        monkeypatch.setattr(f"warehouse.sources.traits.{opener}", fail)
+    with pytest.raises(CacheError, match="a full disk"):
+        read_traits(products[layout], tmp_path / "48PTU.parquet")
