@@ -27,6 +27,8 @@ from warehouse.layout import PartitionKey
 from warehouse.provenance import code_version
 from warehouse.settings import Settings
 from warehouse.store import Warehouse
+from warehouse.unfinished import unfinished_name
+from warehouse.write_errors import write_errors
 
 T = TypeVar("T")
 #: How often a waiting run hands on messages and looks whether the cluster is still there, seconds.
@@ -73,7 +75,7 @@ class DaskCluster:
         keys = [str(one).replace("|", "-") for one in args if isinstance(one, PartitionKey)]
         name = "-".join([body.__name__, *keys, uuid.uuid4().hex[:12]])
         messages: SimpleQueue[str] = SimpleQueue()
-        with self._connect() as client, _mark_folder(warehouse.root, name) as mark:
+        with self._connect() as client, _mark_folder(warehouse.root) as mark:
             if report is not None:
                 client.subscribe_topic(name, lambda event: messages.put(event[1]))
             topic = name if report is not None else None
@@ -179,13 +181,18 @@ def import_distributed() -> Any:
 
 
 @contextmanager
-def _mark_folder(root: FilePath, name: str) -> Iterator[Path | None]:
-    """Leave a file in a warehouse for as long as a body runs; dotted, so readers pass it by. A URL needs none."""
+def _mark_folder(root: FilePath) -> Iterator[Path | None]:
+    """Leave a file in a warehouse for as long as a body runs; a URL needs none.
+
+    It is named as unfinished files are: readers pass it by, and the next run removes that of a killed process. Its name
+    is new each time: a worker that has asked for it before might be told from a cache of NFS that it is not there.
+    """
     if not isinstance(root, Path):
         yield None
         return
-    mark = root / f".{name}.mark"
-    mark.touch()
+    mark = root / unfinished_name("mark")
+    with write_errors("warehouse.root", root):
+        mark.touch()
     try:
         yield mark
     finally:

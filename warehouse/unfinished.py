@@ -54,8 +54,7 @@ def replace_file(path: FilePath, what: str) -> Iterator[Path]:
         SourceRefusedError, SourceUnavailableError: a store does not take it.
     """
     folder = writing_folder(path.parent)
-    # unique: two processes, or two threads, may write the same partition, and the last one wins
-    temporary = folder / f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    temporary = folder / unfinished_name(path.name)
     try:
         with write_errors(what, temporary if isinstance(path, RemotePath) else path):
             folder.mkdir(parents=True, exist_ok=True)
@@ -67,6 +66,14 @@ def replace_file(path: FilePath, what: str) -> Iterator[Path]:
         # where that is not allowed there is no file, and what remains is swept later
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def unfinished_name(name: str) -> str:
+    """Name a file that no reader looks at, and that is swept once this process is gone.
+
+    It is unique: two processes, or two threads, may write the same partition, and the last one wins.
+    """
+    return f".{name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
 
 
 def writing_folder(place: FilePath) -> Path:

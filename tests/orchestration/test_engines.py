@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +16,21 @@ import pytest
 from orchestration import dask_engine
 from orchestration.engines import EngineError, EngineResource, MissingDaskError, build_engine
 from tests.orchestration import engine_bodies as bodies
-from tests.orchestration.dask_cluster import DaskProcesses
-from tests.tiny import clean_environment, digest_rows, hidden_files, quick_settings, run_pipeline, write_settings
+from tests.orchestration.dask_cluster import DaskProcesses, wait_until
+from tests.tiny import (
+    PROJECT,
+    clean_environment,
+    digest_rows,
+    hidden_files,
+    quick_settings,
+    run_pipeline,
+    write_settings,
+)
 from warehouse.engine_settings import EngineSettings
 from warehouse.errors import SourceFormatError
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
+from warehouse.unfinished import sweep_unfinished
 
 NOBODY = "tcp://127.0.0.1:9"
 
@@ -118,12 +130,45 @@ def test_workers_that_see_another_folder_are_refused(
     cluster: DaskProcesses, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def mark_elsewhere(root: Path, name: str) -> Iterator[Path]:
-        yield root / name
+    def mark_elsewhere(root: Path) -> Iterator[Path]:
+        yield root / "mark"
 
     monkeypatch.setattr(dask_engine, "_mark_folder", mark_elsewhere)
     with pytest.raises(EngineError, match=r"Mount the warehouse there under the same path"):
         engine_of(cluster).run(bodies.give_pid, warehouse)
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from orchestration.engines import EngineResource
+from tests.orchestration import engine_bodies as bodies
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
+address, config, folder = sys.argv[1:]
+warehouse = Warehouse(load_settings(Path(config)))
+EngineResource(address=address).run(bodies.hang_the_first_time, warehouse, Path(folder))
+"""
+
+
+def test_the_mark_of_a_killed_run_is_swept_and_that_of_a_living_one_stays(
+    cluster: DaskProcesses, warehouse: Warehouse, tiny_config: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", CLIENT, cluster.address, str(tiny_config), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    tried = tmp_path / "try-0"
+    with subprocess.Popen(command, cwd=PROJECT, env=environment) as client:
+        try:
+            wait_until(lambda: tried.exists() and tried.read_text() != "", "a body under way")
+            marks = hidden_files(warehouse.root)
+            assert len(marks) == 1
+            assert sweep_unfinished(warehouse.root) == []  # its process lives
+        finally:
+            client.kill()
+    os.kill(int(tried.read_text()), signal.SIGKILL)  # the body goes on where it is, for nobody
+    assert hidden_files(warehouse.root) == marks
+    assert sweep_unfinished(warehouse.root) == [warehouse.root / marks[0]]  # as each run does first
+    assert hidden_files(warehouse.root) == []
 
 
 def test_without_the_package_the_message_names_the_extra(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
