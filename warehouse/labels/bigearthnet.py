@@ -25,7 +25,6 @@ from transforms.labels import PatchLabels
 from transforms.places import PatchPlaces
 from transforms.utm import project
 from warehouse.errors import SourceFormatError, SourceMissingError
-from warehouse.file_access import stat_file
 from warehouse.labels.contract import file_sources, label_provenance
 from warehouse.products import Product
 from warehouse.provenance import Provenance
@@ -51,7 +50,7 @@ class BigEarthNetLabels:
         self._warehouse = warehouse
         self._name = name
         self._path = settings.path
-        self._patches = _read(settings.path, settings.lists, _version(settings.path))
+        self._patches = _read(settings.path, settings.lists, tuple(warehouse.label_versions(name)))
         if settings.nomenclature > self._patches.n_classes:
             raise SourceFormatError(
                 str(settings.path), "classes", self._patches.n_classes, settings.nomenclature,
@@ -139,13 +138,7 @@ def _find_boxes(patches: BigEarthNetPatches, places: PatchPlaces) -> npt.NDArray
     return np.where(found < len(patches), found, -1)
 
 
-def _version(path: Path) -> str:
-    """Give what changes when the source does: the file's ETag, or the folder's time."""
-    facts = stat_file(path)
-    return facts.etag if facts is not None else str(path.stat().st_mtime_ns) if path.is_dir() else ""
-
-
 @lru_cache(maxsize=1)
-def _read(path: Path, lists: Path | None, version: str) -> BigEarthNetPatches:
-    """Read the patches once for all shards: a folder a patch takes minutes to list."""
+def _read(path: Path, lists: Path | None, versions: tuple[tuple[str, str], ...]) -> BigEarthNetPatches:
+    """Read the patches once for all shards: half a million files take minutes."""
     return read_bigearthnet(path, lists)

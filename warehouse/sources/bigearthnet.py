@@ -1,7 +1,8 @@
 """BigEarthNet: patch folders of version 1, the metadata file of version 2, and the published lists.
 
 Belongs here: what these files look like and the checks that they are what they should be. Does not: class maps
-(`transforms/bigearthnet.py`), matching patches to places (`warehouse/labels/bigearthnet.py`).
+(`transforms/bigearthnet.py`), matching patches to places (`warehouse/labels/bigearthnet.py`), which files there are
+(`bigearthnet_files.py`).
 
 v1: a folder a patch, `{name}/{name}_labels_metadata.json` (43-class names, corners, projection) and
 `{name}_{band}.tif`; lists of names in `train.csv`, `val.csv`, `test.csv`, `patches_with_seasonal_snow.csv` and
@@ -25,6 +26,7 @@ import pyproj
 from transforms.bigearthnet import CLASSES_19, CLASSES_43
 from transforms.utm import UtmBox
 from warehouse.errors import MissingColumnsError, SourceContentError, SourceFormatError, SourceMissingError
+from warehouse.sources.bigearthnet_files import CLOUD_FILE, METADATA, SNOW_FILE, SPLIT_FILES, look_at_metadata
 from warehouse.sources.files import read_parquet
 from warehouse.sources.rasters import open_raster
 
@@ -36,9 +38,6 @@ BAND_PX = {
     **dict.fromkeys(("B05", "B06", "B07", "B8A", "B11", "B12"), 60),
     **dict.fromkeys(("B01", "B09"), 20),
 }
-_METADATA = "_labels_metadata.json"
-_SPLIT_FILES = {"train": "train.csv", "validation": "val.csv", "test": "test.csv"}
-_SNOW_FILE, _CLOUD_FILE = "patches_with_seasonal_snow.csv", "patches_with_cloud_and_shadow.csv"
 _V2_COLUMNS = ("patch_id", "labels", "split", "contains_seasonal_snow", "contains_cloud_or_shadow")
 _V2_SPLITS = ("train", "validation", "test")
 #: Name of the same patch in v1; only newer metadata have it.
@@ -115,14 +114,14 @@ def _read_v1(root: Path, lists: Path | None) -> BigEarthNetPatches:
     records = dict(sorted(_iter_metadata(root)))
     if not records:
         raise SourceMissingError(
-            f"BigEarthNet patches in {root}", f"no */*{_METADATA}", "a folder a patch",
+            f"BigEarthNet patches in {root}", f"no */*{METADATA}", "a folder a patch",
             "Set labels.*.path to the folder that holds the patch folders, or to the metadata file of v2.",
         )  # fmt: skip
-    places = {name: _read_list(lists or root, file) for name, file in _SPLIT_FILES.items()}
-    unclear = [_read_list(lists or root, file) for file in (_SNOW_FILE, _CLOUD_FILE)]
+    places = {name: _read_list(lists or root, file) for name, file in SPLIT_FILES.items()}
+    unclear = [_read_list(lists or root, file) for file in (SNOW_FILE, CLOUD_FILE)]
     if lists is not None and not any(found is not None for found in (*places.values(), *unclear)):
         raise SourceMissingError(
-            f"BigEarthNet lists in {lists}", "none", [*_SPLIT_FILES.values(), _SNOW_FILE, _CLOUD_FILE],
+            f"BigEarthNet lists in {lists}", "none", [*SPLIT_FILES.values(), SNOW_FILE, CLOUD_FILE],
             "Correct labels.*.lists, or leave it out.",
         )  # fmt: skip
     split_of = {patch: name for name, patches in places.items() for patch in patches or ()}
@@ -138,7 +137,7 @@ def _read_v1(root: Path, lists: Path | None) -> BigEarthNetPatches:
 
 
 def _iter_metadata(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in root.glob(f"*/*{_METADATA}"):
+    for path in (Path(found) for found, _ in look_at_metadata(root)):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:  # not JSON, or not UTF-8
@@ -146,7 +145,7 @@ def _iter_metadata(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         missing = [key for key in ("labels", "coordinates", "projection") if key not in record]
         if missing:
             raise MissingColumnsError(str(path), missing, sorted(record), "Download it again.")
-        yield path.name.removesuffix(_METADATA), record
+        yield path.name.removesuffix(METADATA), record
 
 
 def _read_box(record: Mapping[str, Any], name: str) -> UtmBox:
@@ -156,7 +155,7 @@ def _read_box(record: Mapping[str, Any], name: str) -> UtmBox:
     sides = (box[2] - box[0], box[3] - box[1])
     if epsg is None or sides != (PATCH_M, PATCH_M):
         raise SourceContentError(
-            name + _METADATA, [f"found EPSG {epsg} and sides {sides} m, expected a UTM zone and {PATCH_M:.0f} m"],
+            name + METADATA, [f"found EPSG {epsg} and sides {sides} m, expected a UTM zone and {PATCH_M:.0f} m"],
             "Download it again.",
         )  # fmt: skip
     return UtmBox(int(epsg), *(float(side) for side in box))
