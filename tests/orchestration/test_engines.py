@@ -62,6 +62,13 @@ def engine_of(cluster: DaskProcesses) -> EngineResource:
     return EngineResource(address=cluster.address)
 
 
+def wait_for_try(folder: Path) -> int:
+    """Wait until a worker has begun `hang_the_first_time`; give its process."""
+    tried = folder / "try-0"
+    wait_until(lambda: tried.exists() and tried.read_text() != "", "a body under way")
+    return int(tried.read_text())
+
+
 def test_without_an_address_this_process_computes(warehouse: Warehouse) -> None:
     engine = build_engine(EngineSettings())
     assert engine.run(bodies.give_pid, warehouse) == os.getpid()
@@ -101,7 +108,12 @@ def test_a_body_whose_worker_is_killed_is_computed_by_another(
     cluster: DaskProcesses, warehouse: Warehouse, tmp_path: Path
 ) -> None:
     killed: list[int] = []
-    killer = threading.Thread(target=lambda: killed.append(cluster.kill_a_worker_at("hang_the_first_time")))
+
+    def kill_at_the_first_try() -> None:
+        wait_for_try(tmp_path)  # a worker that still imports has the body, but has not begun it
+        killed.append(cluster.kill_a_worker_at("hang_the_first_time"))
+
+    killer = threading.Thread(target=kill_at_the_first_try)
     killer.start()
     tries = engine_of(cluster).run(bodies.hang_the_first_time, warehouse, tmp_path)
     killer.join()
@@ -156,16 +168,15 @@ def test_the_mark_of_a_killed_run_is_swept_and_that_of_a_living_one_stays(
 ) -> None:
     command = [sys.executable, "-W", "ignore", "-c", CLIENT, cluster.address, str(tiny_config), str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    tried = tmp_path / "try-0"
     with subprocess.Popen(command, cwd=PROJECT, env=environment) as client:
         try:
-            wait_until(lambda: tried.exists() and tried.read_text() != "", "a body under way")
+            worker = wait_for_try(tmp_path)
             marks = hidden_files(warehouse.root)
             assert len(marks) == 1
             assert sweep_unfinished(warehouse.root) == []  # its process lives
         finally:
             client.kill()
-    os.kill(int(tried.read_text()), signal.SIGKILL)  # the body goes on where it is, for nobody
+    os.kill(worker, signal.SIGKILL)  # the body goes on where it is, for nobody
     assert hidden_files(warehouse.root) == marks
     assert sweep_unfinished(warehouse.root) == [warehouse.root / marks[0]]  # as each run does first
     assert hidden_files(warehouse.root) == []

@@ -1,7 +1,7 @@
 """Which files of BigEarthNet v1 hold labels, and what identifies their bytes.
 
-Belongs here: names and looks; no file is opened, and nothing heavy is imported: every run asks. Does not: what is in the
-files (`bigearthnet.py`).
+Belongs here: names and looks; no file is opened, and nothing heavy is imported: every run asks. Does not: what is in
+the files (`bigearthnet.py`).
 """
 
 from __future__ import annotations
