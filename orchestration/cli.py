@@ -55,6 +55,11 @@ from orchestration.console import (
 from transforms.errors import IsthmusError
 from warehouse.errors import SettingsError
 
+#: Dagster ends the look of a sensor after a minute unless it is told another time, seconds; at a source far away it may
+#: take longer. docs/deploy/kubernetes/kustomization.yaml says the same.
+SENSOR_TIMEOUT = "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS"
+SENSOR_TIMEOUT_S = 600
+
 app = typer.Typer(
     name="isthmus",
     help="One warehouse for Earth-observation embeddings, per patch and per pixel.",
@@ -167,8 +172,7 @@ def ui(
     from warehouse.settings import load_settings
     from warehouse.store import Warehouse
 
-    # a look at a source far away may take longer than the minute that Dagster gives a sensor
-    os.environ.setdefault("DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS", "600")
+    os.environ.setdefault(SENSOR_TIMEOUT, str(SENSOR_TIMEOUT_S))
     with open_instance(Warehouse(load_settings(config)), config) as instance:
         close_killed_runs(instance)
     err.print(f"Dagster: http://{host}:{port}  (Ctrl-C ends it)")

@@ -24,9 +24,10 @@ import typer
 import yaml
 from dagster._config import process_config, resolve_to_config_type
 from dagster._core.instance.config import dagster_instance_config
+from dagster._grpc.utils import default_sensor_grpc_timeout
 from dagster_k8s import K8sRunLauncher
 
-from orchestration.cli import app
+from orchestration.cli import SENSOR_TIMEOUT, SENSOR_TIMEOUT_S, app
 from tests.tiny import PROJECT
 from warehouse.settings import load_settings
 
@@ -65,6 +66,12 @@ def names_of(kind: str) -> set[str]:
 
 def read_kustomization() -> dict[str, Any]:
     return dict(yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8")))
+
+
+def read_variables() -> dict[str, str]:
+    """Give what every pod finds in its environment, but for secrets."""
+    generators = read_kustomization()["configMapGenerator"]
+    return dict(text.split("=", 1) for one in generators for text in one.get("literals", []))
 
 
 def launcher_config() -> dict[str, Any]:
@@ -150,11 +157,18 @@ def test_the_settings_load_and_name_the_scheduler_and_the_mounts() -> None:
     assert int(port) in [one["port"] for one in service["spec"]["ports"]]
     assert str(settings.warehouse.root).startswith("/data/")
     assert str(settings.dagster.instance) == launcher_config()["dagster_home"]
-    literals = [text for one in read_kustomization()["configMapGenerator"] for text in one.get("literals", [])]
-    assert "ISTHMUS_CONFIG=/opt/isthmus/settings/settings.toml" in literals
-    assert {text.partition("=")[0] for text in literals if text.startswith("DAGSTER_PG")} | {
-        "DAGSTER_PG_PASSWORD"
-    } == set(VARIABLES)
+    variables = read_variables()
+    assert variables["ISTHMUS_CONFIG"] == "/opt/isthmus/settings/settings.toml"
+    assert {name for name in variables if name.startswith("DAGSTER_PG")} | {"DAGSTER_PG_PASSWORD"} == set(VARIABLES)
+
+
+def test_the_daemon_waits_for_a_look_as_long_as_that_of_a_laptop_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    (container,) = dict(list_pods())["isthmus-daemon"]["containers"]
+    assert {"configMapRef": {"name": "isthmus-environment"}} in container["envFrom"]
+    monkeypatch.delenv(SENSOR_TIMEOUT, raising=False)
+    assert default_sensor_grpc_timeout() == 60  # what a look would have without it
+    monkeypatch.setenv(SENSOR_TIMEOUT, read_variables()[SENSOR_TIMEOUT])
+    assert default_sensor_grpc_timeout() == SENSOR_TIMEOUT_S
 
 
 @pytest.mark.parametrize("name", [name for name, _ in list_pods()])
