@@ -30,6 +30,7 @@ from assets.pixels import ingest_pixels
 from assets.pooled import pool_shard
 from assets.release_index import observe_releases
 from benchmarks.country_world import TILES, YEAR, CountryTree, write_tree
+from benchmarks.peak_memory import peak_bytes
 from transforms.shards import Shard
 from warehouse.catalog import open_catalog
 from warehouse.layout import PartitionKey
@@ -154,7 +155,7 @@ def _measure(parts: Iterator[Measured]) -> dict[str, Any]:
     peaks = []
     for count, n_bytes in parts:
         rows, size = rows + count, size + n_bytes
-        peaks.append(_peak_mb())
+        peaks.append(peak_bytes() / 1024**2)
     return {
         "parts": len(peaks),
         "rows": rows,
@@ -178,12 +179,6 @@ def _measure_queries(warehouse: Warehouse) -> dict[str, Any]:
 def _cpu_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-
-def _peak_mb() -> float:
-    """Give the peak of resident memory; not `ru_maxrss`, which a child has from its parent."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
 
 
 def run_apart(config: Path, stage: str, n_shards: int) -> dict[str, Any]:

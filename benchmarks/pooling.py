@@ -29,6 +29,7 @@ from exactextract.raster import NumPyRasterSource
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script from anywhere
 
+from benchmarks.peak_memory import peak_bytes
 from benchmarks.pooling_rasters import BLOCK_PX, DIMS, EPSG, PIXEL_M, YEAR, open_source, simulate_block, write_raster
 from transforms.lattice import PATCH_SIDE_M, enumerate_places
 from transforms.pooling.pooler import PatchPooler
@@ -210,10 +211,7 @@ def print_peak(path: Path, size: int) -> None:
     blocks = plan(source, boxes)
     n = pool_stream(boxes, STATS, blocks, read_ahead(source.read_blocks(blocks)))
     assert n == len(boxes)
-    # not ru_maxrss: a child inherits that of its parent
-    status = Path("/proc/self/status").read_text()
-    peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    sys.stdout.write(f"{peak_kb / 1024:.1f}\n")
+    sys.stdout.write(f"{peak_bytes() / 1024**2:.1f}\n")
 
 
 def measure_peak(path: Path, size: int) -> float:

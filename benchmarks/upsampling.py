@@ -27,6 +27,7 @@ import numpy.typing as npt
 import psutil
 import torch
 from affine import Affine
+from peak_memory import peak_bytes
 from scipy.ndimage import map_coordinates
 from threadpoolctl import threadpool_limits
 
@@ -273,9 +274,7 @@ def print_peak(window_px: int, area_m: float) -> None:
         reset.write("5")
     before = psutil.Process().memory_info().rss
     upsample_window(upsampler, field.rows, field.grid)
-    with open("/proc/self/status") as status:
-        peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    print((peak_kb * 1024 - before) / 1e6)
+    print((peak_bytes() - before) / 1e6)
 
 
 def measure(quick: bool) -> dict[str, Any]:

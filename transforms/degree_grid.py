@@ -71,6 +71,27 @@ class DegreeGrid:
         cols = _cut(np.floor((west - self.west) / self.pixel_deg), np.ceil((east - self.west) / self.pixel_deg))
         return slice(*(min(k, self.height) for k in rows)), slice(*(min(k, self.width) for k in cols))
 
+    def list_blocks(self, bbox: Bbox, size: tuple[int, int]) -> list[tuple[int, int]]:
+        """List (row, column) of the blocks that touch a box in degrees, by row, then column.
+
+        Args:
+            bbox: degrees.
+            size: rows and columns of a block; blocks stand side by side from row and column 0 on.
+        """
+        rows, cols = (
+            range(part.start // edge, -(-part.stop // edge)) if part.start < part.stop else range(0)
+            for part, edge in zip(self.pixel_range(bbox), size, strict=True)
+        )
+        return [(row, col) for row in rows for col in cols]
+
+    def block(self, row: int, col: int, size: tuple[int, int]) -> tuple[slice, slice]:
+        """Give (rows, columns) of the pixels of one block of `list_blocks`, cut to the grid."""
+        height, width = size
+        return (
+            slice(row * height, min((row + 1) * height, self.height)),
+            slice(col * width, min((col + 1) * width, self.width)),
+        )
+
     def bbox(self, rows: slice, cols: slice) -> Bbox:
         """Give west, south, east, north of a range of pixels in degrees."""
         return (

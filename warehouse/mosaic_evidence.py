@@ -97,22 +97,17 @@ def _draw_chunks(
     mosaic: Mosaic, shards: list[tuple[float, ...]], area: Area | None, count: int
 ) -> Iterator[tuple[slice, slice]]:
     """Draw different chunks of the stored files, in the area."""
-    _, _, height, width = mosaic.array.chunks
+    _, _, *size = mosaic.array.chunks
+    chunk_px = (int(size[0]), int(size[1]))
     half = mosaic.grid.pixel_deg / 2  # bounds of shards are rounded
     chunks: set[tuple[int, int]] = set()
     for west, south, east, north in shards:
-        rows, cols = mosaic.grid.pixel_range((west + half, south + half, east - half, north - half))
-        chunks.update(
-            (row, col)
-            for row in range(rows.start // height, -(-rows.stop // height))
-            for col in range(cols.start // width, -(-cols.stop // width))
-        )
+        chunks.update(mosaic.grid.list_blocks((west + half, south + half, east - half, north - half), chunk_px))
     ordered = sorted(chunks)
     drawn = 0
     for k in np.random.default_rng(_SEED).permutation(len(ordered)):
         row, col = ordered[k]
-        rows = slice(row * height, min((row + 1) * height, mosaic.grid.height))
-        cols = slice(col * width, min((col + 1) * width, mosaic.grid.width))
+        rows, cols = mosaic.grid.block(row, col, chunk_px)
         if area is None or area.touches(mosaic.grid.bbox(rows, cols)):
             drawn += 1
             yield rows, cols

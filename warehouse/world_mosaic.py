@@ -151,9 +151,5 @@ def _add_codes(
 
 def _list_shards(bbox: Bbox) -> list[tuple[slice, slice]]:
     """List the pixels (rows, columns) of the shards that a box touches."""
-    rows, cols = GRID.pixel_range(bbox)
-    return [
-        (slice(row, row + SHARD_PX), slice(col, col + SHARD_PX))
-        for row in range(rows.start - rows.start % SHARD_PX, rows.stop, SHARD_PX)
-        for col in range(cols.start - cols.start % SHARD_PX, cols.stop, SHARD_PX)
-    ]
+    size = (SHARD_PX, SHARD_PX)
+    return [GRID.block(*place, size) for place in GRID.list_blocks(bbox, size)]

@@ -55,6 +55,8 @@ class Damage:
     other: str
 
 
+#: Gives what `isthmus run` says on standard error of a world that is damaged so.
+RunDamaged = Callable[[Callable[[Path], object]], str]
 PIXELS, PATCHES = "core_aef__pixels", "core_eg__patches"
 #: By row of docs/bad_input.md.
 DAMAGES = {
@@ -68,13 +70,38 @@ DAMAGES = {
 }
 
 
-def run_command(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Run `isthmus run`; exit code and standard error."""
-    monkeypatch.setattr(sys, "argv", ["isthmus", "run", "--config", str(config)])
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0), capfd.readouterr().err
+@pytest.fixture
+def run_damaged(
+    tiny_world: Path, tmp_path: Path, clean_env: None, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> RunDamaged:  # fmt: skip
+    """Damage a copy of the world and call `isthmus run` on it, which must fail; standard error."""
+
+    def run(damage: Callable[[Path], object]) -> str:
+        damage(copy_world(tiny_world, tmp_path / "world"))
+        config = write_settings(tmp_path / "quick.toml", quick_settings(tmp_path / "world"))
+        monkeypatch.setattr(sys, "argv", ["isthmus", "run", "--config", str(config)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        stderr = capfd.readouterr().err
+        assert ended.value.code == 1
+        assert "Traceback" not in stderr
+        assert hidden_files(tmp_path / "warehouse") == []
+        return stderr
+
+    return run
+
+
+@pytest.fixture
+def before(quick_run: Path, tmp_path: Path) -> dict[str, bytes]:
+    """What an earlier, good run has stored in the warehouse of `run_damaged`, by name."""
+    shutil.copytree(quick_run.parent / "warehouse", tmp_path / "warehouse")
+    return read_stored(tmp_path / "warehouse")
+
+
+def read_stored(warehouse: Path) -> dict[str, bytes]:
+    return {name: (warehouse / name).read_bytes() for name in stored_files(warehouse)}
 
 
 def failures(stderr: str) -> dict[str, str]:
@@ -82,29 +109,19 @@ def failures(stderr: str) -> dict[str, str]:
     return dict(re.findall(r"^failed (\S+): (.*)$", stderr, flags=re.MULTILINE))
 
 
-@pytest.mark.usefixtures("clean_env")
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_ends_in_one_message_and_leaves_the_rest(
-    name: str,
-    quick_run: Path,
-    tiny_world: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    name: str, run_damaged: RunDamaged, quick_run: Path, tmp_path: Path
 ) -> None:
-    damage = DAMAGES[name]
-    path = damage.apply(copy_world(tiny_world, tmp_path / "world"))
-    config = write_settings(tmp_path / "quick.toml", quick_settings(tmp_path / "world"))
-    code, stderr = run_command(config, monkeypatch, capfd)
-    assert code == 1
+    damage, paths = DAMAGES[name], []
+    stderr = run_damaged(lambda world: paths.append(damage.apply(world)))
     found = failures(stderr)
     assert f"ingest[2024|{WEST}]" in found
     assert set(found) <= {f"ingest[2024|{shard}]" for shard in (WEST, EAST)}
     for message in found.values():
-        assert path.name in message
+        assert paths[0].name in message
         assert documented(name).is_kept_by(message), message
-    assert "Traceback" not in stderr
-    warehouse, good = config.parent / "warehouse", quick_run.parent / "warehouse"
+    warehouse, good = tmp_path / "warehouse", quick_run.parent / "warehouse"
     stored = stored_files(warehouse)
     for shard in (WEST, EAST):
         assert (f"{damage.table}/year=2024/shard={shard}/part.parquet" in stored) == (
@@ -112,67 +129,35 @@ def test_damage_ends_in_one_message_and_leaves_the_rest(
         )
         assert f"{damage.other}/year=2024/shard={shard}/part.parquet" in stored
         assert f"core_grid__patches/shard={shard}/part.parquet" in stored
-    assert hidden_files(warehouse) == []
     expected = digest_rows(good)
     raw = {key for key in expected if key.startswith("raw_")}  # ETags of the damaged file
     assert {key: value for key, value in digest_rows(warehouse).items() if key not in raw}.items() <= expected.items()
 
 
-@pytest.mark.usefixtures("clean_env")
 def test_damage_after_a_good_run_keeps_the_old_partitions(
-    quick_run: Path,
-    tiny_world: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    before: dict[str, bytes], run_damaged: RunDamaged, tmp_path: Path
 ) -> None:
-    shutil.copytree(quick_run.parent / "warehouse", tmp_path / "warehouse")
-    before = {name: (tmp_path / "warehouse" / name).read_bytes() for name in stored_files(tmp_path / "warehouse")}
-    shorten_vectors(copy_world(tiny_world, tmp_path / "world"))
-    config = write_settings(tmp_path / "quick.toml", quick_settings(tmp_path / "world"))
-    code, stderr = run_command(config, monkeypatch, capfd)
-    assert code == 1
-    assert "383 dimensions" in stderr
+    assert "383 dimensions" in run_damaged(shorten_vectors)
+    after = read_stored(tmp_path / "warehouse")
+    assert sorted(after) == sorted(before)
     for shard in (WEST, EAST):
         name = f"{PATCHES}/year=2024/shard={shard}/part.parquet"
-        assert (tmp_path / "warehouse" / name).read_bytes() == before[name]
-    assert stored_files(tmp_path / "warehouse") == sorted(before)
-    assert hidden_files(tmp_path / "warehouse") == []
+        assert after[name] == before[name]
 
 
-@pytest.mark.usefixtures("clean_env")
 def test_an_index_without_a_column_stops_the_run_before_anything_is_read(
-    quick_run: Path,
-    tiny_world: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    before: dict[str, bytes], run_damaged: RunDamaged, tmp_path: Path
 ) -> None:
-    shutil.copytree(quick_run.parent / "warehouse", tmp_path / "warehouse")
-    before = {name: (tmp_path / "warehouse" / name).read_bytes() for name in stored_files(tmp_path / "warehouse")}
-    drop_index_column(copy_world(tiny_world, tmp_path / "world"))
-    config = write_settings(tmp_path / "quick.toml", quick_settings(tmp_path / "world"))
-    code, stderr = run_command(config, monkeypatch, capfd)
-    assert code == 1
+    stderr = run_damaged(drop_index_column)
     assert documented("index without a column").is_kept_by(failures(stderr)["plan[all]"])
-    assert "Traceback" not in stderr
-    after = {name: (tmp_path / "warehouse" / name).read_bytes() for name in before}
+    after = read_stored(tmp_path / "warehouse")
     assert {name for name in before if after[name] != before[name]} <= {"raw_eg__index/part.parquet"}
-    assert hidden_files(tmp_path / "warehouse") == []
 
 
-@pytest.mark.usefixtures("clean_env")
 def test_a_file_that_states_another_model_stops_its_shards_and_prints_the_entry(
-    quick_run: Path,
-    tiny_world: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    run_damaged: RunDamaged, quick_run: Path, tmp_path: Path
 ) -> None:
-    state_model(copy_world(tiny_world, tmp_path / "world"), "dino_vits16", 2024)
-    config = write_settings(tmp_path / "quick.toml", quick_settings(tmp_path / "world"))
-    code, stderr = run_command(config, monkeypatch, capfd)
-    assert code == 1
+    stderr = run_damaged(lambda world: state_model(world, "dino_vits16", 2024))
     assert documented("another model, stated").is_kept_by(stderr)
     assert '\nmodel = "dino_vits16"\n' in stderr
     good = digest_rows(quick_run.parent / "warehouse")

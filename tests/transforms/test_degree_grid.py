@@ -92,6 +92,29 @@ def test_ranges_cover_a_box_and_give_its_degrees_back():
     assert beyond.start == beyond.stop
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    west=st.integers(-3, 30), south=st.integers(-3, 30), width=st.integers(0, 30), height=st.integers(0, 30),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+)  # fmt: skip
+def test_the_blocks_of_a_box_hold_its_pixels_once_and_none_is_elsewhere(west, south, width, height, size):
+    grid = DegreeGrid(0.0, 23.0, 1.0, 23, 17)
+    bbox = (float(west), float(south), float(west + width), float(south + height))
+    rows, cols = grid.pixel_range(bbox)
+    places = grid.list_blocks(bbox, size)
+    held = np.zeros((grid.height, grid.width), int)
+    for place in places:
+        block = grid.block(*place, size)
+        held[block] += 1
+        assert held[block].size > 0
+        touched = np.zeros_like(held)
+        touched[rows, cols] = 1
+        assert touched[block].any()
+    assert held.max(initial=0) <= 1
+    assert held[rows, cols].all()
+    assert places == sorted(places)
+
+
 def test_a_utm_pixel_never_gets_a_code_from_farther_than_half_a_diagonal():
     # at 60 N a degree pixel is 10.0 m high and 5 m wide
     for lat, limit in ((0.5, 7.1), (12.6, 7.0), (60.0, 5.7)):

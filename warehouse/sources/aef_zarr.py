@@ -162,24 +162,30 @@ def list_mosaic_shards(
     wanted = [year for year in mosaic.years if year in years]
     if not wanted:
         raise missing_year_error(mosaic, sorted(years))
-    places = _list_places(mosaic, source.root, wanted, area)
-    paths = [mosaic.shard_key(mosaic.find_year(year), row, column) for year, row, column in places]
-    # the metadata are there: beside them, what a bucket without a listing refuses is a shard that it does not hold
-    _, *facts = find_files([source.root / path for path in (METADATA, *paths)])
-    found = zip(places, paths, facts, strict=True)
-    return [_shard_row(mosaic, *place, path) for place, path, one in found if one is not None]
-
-
-def _list_places(mosaic: Mosaic, root: FilePath, years: Sequence[int], area: Area | None) -> list[tuple[int, int, int]]:
-    """List (year, row, column) of shards: those that an area touches, or else all that are stored."""
     if area is None:
-        stored = [(mosaic.years[time], row, column) for time, row, column in _list_stored(root)]
-        return [place for place in stored if place[0] in years]
+        listed = [(mosaic.years[time], row, column) for time, row, column in _list_stored(source.root)]
+        places = [place for place in listed if place[0] in wanted]
+    else:
+        places = _find_places(mosaic, source.root, wanted, area)
+    return [_shard_row(mosaic, *place) for place in places]
+
+
+def _find_places(mosaic: Mosaic, root: FilePath, years: Sequence[int], area: Area) -> list[tuple[int, int, int]]:
+    """Ask for each shard that an area touches, and give (year, row, column) of those that are stored."""
     shards = _shards_of_area(mosaic, area)
-    return [(year, row, column) for year in years for row, column in shards]
+    places = [(year, row, column) for year in years for row, column in shards]
+    paths = [_shard_path(mosaic, *place) for place in places]
+    # the metadata are there: beside them, what a bucket without a listing refuses is a shard that it does not hold
+    _, *facts = find_files([root / path for path in (METADATA, *paths)])
+    return [place for place, one in zip(places, facts, strict=True) if one is not None]
 
 
-def _shard_row(mosaic: Mosaic, year: int, row: int, column: int, path: str) -> dict[str, Any]:
+def _shard_path(mosaic: Mosaic, year: int, row: int, column: int) -> str:
+    return mosaic.shard_key(mosaic.find_year(year), row, column)
+
+
+def _shard_row(mosaic: Mosaic, year: int, row: int, column: int) -> dict[str, Any]:
+    path = _shard_path(mosaic, year, row, column)
     bounds = zip(SIDES, _shard_bbox(mosaic, row, column), strict=True)
     degrees = {f"{side}_deg": value for side, value in bounds}
     return {"year": year, "tile": f"r{row:04d}c{column:04d}", "path": path, **degrees}
@@ -189,11 +195,7 @@ def _shards_of_area(mosaic: Mosaic, area: Area) -> list[tuple[int, int]]:
     """List (row, column) of the shards that share ground with an area, part by part: islands may lie far apart."""
     places: set[tuple[int, int]] = set()
     for bounds in np.unique(shapely.bounds(shapely.get_parts(area.geometry)), axis=0):
-        rows, cols = (
-            range(part.start // edge, -(-part.stop // edge)) if part.start < part.stop else range(0)
-            for part, edge in zip(mosaic.grid.pixel_range(tuple(bounds)), mosaic.shard_px, strict=True)
-        )
-        places.update((row, column) for row in rows for column in cols)
+        places.update(mosaic.grid.list_blocks(tuple(bounds), mosaic.shard_px))
     return sorted(place for place in places if area.touches(_shard_bbox(mosaic, *place)))
 
 
@@ -204,9 +206,5 @@ def _list_stored(root: FilePath) -> list[tuple[int, int, int]]:
 
 
 def _shard_bbox(mosaic: Mosaic, row: int, column: int) -> Bbox:
-    height, width = mosaic.shard_px
-    box = mosaic.grid.bbox(
-        slice(row * height, min((row + 1) * height, mosaic.grid.height)),
-        slice(column * width, min((column + 1) * width, mosaic.grid.width)),
-    )
-    return box[0], box[1], min(box[2], 180.0), box[3]
+    west, south, east, north = mosaic.grid.bbox(*mosaic.grid.block(row, column, mosaic.shard_px))
+    return west, south, min(east, 180.0), north

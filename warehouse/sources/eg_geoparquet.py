@@ -8,7 +8,6 @@ listing of files (`index.py`), the lattice (`transforms/lattice.py`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +26,7 @@ from warehouse.errors import MissingColumnsError, SourceContentError, SourceForm
 from warehouse.file_paths import FilePath
 from warehouse.products import Product
 from warehouse.sections import Bbox
+from warehouse.sources.eg_names import parse_eg_name, parse_tile
 from warehouse.sources.files import open_parquet
 from warehouse.sources.geometries import Geometries, find_geometry_column, read_geometries
 from warehouse.sources.model_statement import check_statement, read_statement
@@ -35,7 +35,6 @@ from warehouse.sources.vectors import FloatMatrix, stack_list_column
 #: An id and its geometry are one place: largest accepted distance, metres (the geohash cell is 0.15 m).
 ID_TOLERANCE_M = 1.0
 _ID_COLUMN = "id"
-_NAME = re.compile(r"^(\d{2}[A-Z]{3})(?=[_.]|$)(?:_(\d{4})-01-01_(\d{4})-01-01\.)?")
 _GEOHASH_LENGTH = 11
 _GEOHASH_ALPHABET = "0123456789bcdefghjkmnpqrstuvwxyz"
 
@@ -220,8 +219,8 @@ def _recover(ids: Ids, path: FilePath) -> LatticePlaces:
 
 def _parse_name(path: FilePath) -> tuple[str, int | None]:
     """Give the tile of a file, and the year where its name spans one."""
-    match = _NAME.match(path.name)
-    if match is None:
+    tile, published = parse_tile(path.name), parse_eg_name(path.name)
+    if tile is None:
         raise SourceFormatError(
             str(path),
             "file name",
@@ -229,8 +228,7 @@ def _parse_name(path: FilePath) -> tuple[str, int | None]:
             "{MGRS}_{start}_{stop}.parquet",
             "Give the file its published name.",
         )
-    year = int(match[2]) if match[2] and match[3] and int(match[3]) == int(match[2]) + 1 else None
-    return match[1], year
+    return tile, published[1] if published is not None else None
 
 
 def _parse_text_id(text: str, path: FilePath) -> int:

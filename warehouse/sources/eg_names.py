@@ -19,6 +19,7 @@ from warehouse.sources.files import list_files
 
 #: `stop` is exclusive.
 EG_NAME = re.compile(r"^(?P<mgrs>\d{2}[A-Z]{3})_(?P<start>\d{4}-\d{2}-\d{2})_(?P<stop>\d{4}-\d{2}-\d{2})\.parquet$")
+_TILE = re.compile(r"^(\d{2}[A-Z]{3})(?=[_.]|$)")
 #: A tile reaches so far beyond its square at most, where squares are cut at the edge of their zone.
 _REACH_M = 110_000.0
 #: With more years than this, all folders are listed at once, and no file is asked for by a made-up name.
@@ -33,6 +34,12 @@ def parse_eg_name(name: str) -> tuple[str, int] | None:
     year = int(match["start"][:4])
     is_year = match["start"] == f"{year:04d}-01-01" and match["stop"] == f"{year + 1:04d}-01-01"
     return (match["mgrs"], year) if is_year else None
+
+
+def parse_tile(name: str) -> str | None:
+    """Give the tile that a file name begins with; None for other names. Files from elsewhere may name no span."""
+    match = _TILE.match(name)
+    return match[1] if match is not None else None
 
 
 def list_eg_names(root: FilePath, years: Collection[int], area: Area | None) -> list[str]:
