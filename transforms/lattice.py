@@ -1,4 +1,4 @@
-"""The Earth Genome patch lattice: rows as in Major TOM, a primary and a half-shifted secondary grid.
+"""The Earth Genome patch lattice before version 1.0: rows as in Major TOM, a primary and a half-shifted secondary grid.
 
 Rows have their own column counts and phases, so this is never a 2-D array: interpolate along rows, then
 between rows. Belongs here: enumeration, recovery of (lattice, row, column) from a point. Does not: footprints
@@ -111,7 +111,8 @@ def recover(lon: npt.ArrayLike, lat: npt.ArrayLike, *, tolerance_m: float = 1.0)
             f"patch centroid ({lons[worst]:.6f}, {lats[worst]:.6f})",
             f"{off_m[worst]:.1f} m from the nearest lattice centroid",
             f"at most {tolerance_m} m",
-            "Is this another grid version? Register it as a product of its own in warehouse/products.toml.",
+            "Is this another grid version? Only the one before 1.0 is known here: register the files as a product of "
+            "their own with layout 'patch_geoparquet' (docs/sources.md, Another grid).",
         )
     return places
 

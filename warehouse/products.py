@@ -24,6 +24,8 @@ PIXEL_LAYOUTS: tuple[Layout, ...] = ("aef_cog", "aef_zarr", "pixel_geotiff", "pi
 #: Which of them give windows of pixels.
 RASTER_LAYOUTS: tuple[Layout, ...] = ("aef_cog", "aef_zarr", "pixel_geotiff")
 PATCH_LAYOUTS: tuple[Layout, ...] = ("eg_geoparquet", "patch_geoparquet")
+#: Grid of the ids that `transforms/lattice.py` knows, so of all that layout `eg_geoparquet` can read.
+LATTICE_VERSION = "major-tom-320m-pre-1.0"
 
 
 class PublishedSource(BaseModel):
@@ -107,6 +109,11 @@ class Product(BaseModel):
             raise ValueError(f"layout '{self.layout}' does not serve grain '{self.grain}'; allowed: {allowed}")
         if self.grain == "patch" and self.patch_m is None:
             raise ValueError("a patch product needs patch_m, the side of a footprint in metres")
+        if self.layout == "eg_geoparquet" and self.grid_version != LATTICE_VERSION:
+            raise ValueError(
+                f"layout 'eg_geoparquet' reads ids of grid_version '{LATTICE_VERSION}' alone, found "
+                f"'{self.grid_version}'; use layout 'patch_geoparquet' (docs/sources.md, Another grid)"
+            )
         if self.grain == "pixel" and self.pixel_m is None:
             raise ValueError("a pixel product needs pixel_m, the pixel pitch in metres")
         if self.layout == "aef_zarr" and (self.pixel_deg is None or self.nodata is None):

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from warehouse.products import Product, spell_entry
+from warehouse.products import LATTICE_VERSION, Product, spell_entry
 from warehouse.sources.traits import FileTraits
 
-#: Grid of the ids that `transforms/lattice.py` knows.
-KNOWN_LATTICE = "major-tom-320m-pre-1.0"
 #: Stands in a proposed entry for what nobody but the producer can say.
 UNKNOWN = "?"
 _YEAR = re.compile(r"_\d{4}$")
@@ -40,15 +38,21 @@ def identify_product(registry: Mapping[str, Product], watched: Product, year: in
 
     Args:
         registry: all products.
-        watched: product whose source was looked at; it is asked first, then others with its layout and producer.
+        watched: product whose source was looked at; it is asked first, then others of its producer: those with its
+            layout, and those that name the year and bring their footprints along, as files of another grid must.
         year: calendar year of the files.
         traits: what one of the files says.
 
     Returns:
         The product whose years, dimensions, model and grid agree with the files.
     """
-    others = [p for p in registry.values() if (p.layout, p.producer) == (watched.layout, watched.producer)]
-    for product in [watched, *(other for other in others if other.name != watched.name)]:
+    others = [
+        product
+        for product in registry.values()
+        if product.producer == watched.producer and product.name != watched.name
+        and (product.layout == watched.layout or (product.layout == "patch_geoparquet" and year in product.years))
+    ]  # fmt: skip
+    for product in [watched, *others]:
         if not _find_differences(product, year, traits):
             return Identity(product.name)
     return Identity(None, _advise(watched, year, traits, registry))
@@ -63,7 +67,7 @@ def _find_differences(product: Product, year: int, traits: FileTraits) -> list[s
         found.append(f"it is int8, the files are {traits.dtype}")
     if traits.model is not None and not product.names_model(traits.model):
         found.append(f"its model is '{product.model}', the files say '{traits.model}'")
-    if traits.is_on_grid is not None and traits.is_on_grid != (product.grid_version == KNOWN_LATTICE):
+    if traits.is_on_grid is not None and traits.is_on_grid != (product.grid_version == LATTICE_VERSION):
         found.append(f"its grid is '{product.grid_version}', the ids of the files stand on another one")
     return found
 
@@ -89,7 +93,8 @@ def propose_entry(watched: Product, year: int, traits: FileTraits, registry: Map
         registry: all products, for a name that is free.
 
     Returns:
-        A TOML table; `?` stands for what the files do not say.
+        A TOML table; `?` stands for what the files do not say. Files of another grid are read by their footprints, and
+        need a source of their own: its table follows.
     """
     name = f"{_YEAR.sub('', watched.name)}_{year}"
     while name in registry:
@@ -100,6 +105,13 @@ def propose_entry(watched: Product, year: int, traits: FileTraits, registry: Map
         "model": traits.model or UNKNOWN,
         "dims": traits.dims or watched.dims,
     }
-    if traits.is_on_grid is False:
-        entry["grid_version"] = UNKNOWN
-    return spell_entry(watched, name, **entry)
+    if traits.is_on_grid is not False:
+        return spell_entry(watched, name, **entry)
+    entry |= {"grid_version": UNKNOWN, "layout": "patch_geoparquet", "id_column": "id"}
+    source = [
+        f"[sources.{name}]",
+        f'root = "{UNKNOWN}"  # the folder of the year',
+        'files = "*.parquet"',
+        f"year = {year}",
+    ]
+    return "\n".join([spell_entry(watched, name, **entry), *source])

@@ -67,6 +67,7 @@ def test_entries_of_the_settings_are_added_and_win() -> None:
     [
         ({**PATCH, "layout": "aef_cog"}, "layout 'aef_cog' does not serve grain 'patch'"),
         ({**PIXEL, "layout": "eg_geoparquet"}, "layout 'eg_geoparquet' does not serve grain 'pixel'"),
+        ({**PATCH, "layout": "eg_geoparquet"}, "reads ids of grid_version 'major-tom-320m-pre-1.0' alone, found 'x'"),
         ({**PATCH, "patch_m": None}, "needs patch_m"),
         ({**PIXEL, "pixel_m": None}, "needs pixel_m"),
         ({**PATCH, "dims": 0}, "greater than 0"),

@@ -73,9 +73,24 @@ def test_the_entry_that_is_printed_registers_the_files(registry: dict[str, Produ
 
 
 def test_the_entry_leaves_open_what_files_do_not_say(registry: dict[str, Product]) -> None:
-    entry = tomllib.loads(propose_entry(registry["eg"], 2025, FileTraits("f", 384, None, False), registry))
+    entry = tomllib.loads(propose_entry(registry["eg"], 2025, FileTraits("f", 384, None, True), registry))
     assert entry["products"]["eg_2025"]["model"] == UNKNOWN
-    assert entry["products"]["eg_2025"]["grid_version"] == UNKNOWN
+    assert entry["products"]["eg_2025"]["grid_version"] == registry["eg"].grid_version
+
+
+def test_files_of_another_grid_are_registered_by_their_footprints(registry: dict[str, Product]) -> None:
+    traits = FileTraits("f", 384, None, False)
+    advice = identify_product(registry, registry["eg"], 2025, traits).advice
+    printed = tomllib.loads(advice[advice.index("[products.eg_2025]") :])
+    assert printed["sources"]["eg_2025"] == {"root": UNKNOWN, "files": "*.parquet", "year": 2025}
+    entry = printed["products"]["eg_2025"]
+    assert (entry["layout"], entry["grid_version"], entry["id_column"]) == ("patch_geoparquet", UNKNOWN, "id")
+    entry |= {"model": "SSL4EO DINO ViT-S/16", "grid_version": "major-tom-320m-1.0"}
+    extended = load_registry({"eg_2025": entry})
+    assert identify_product(extended, extended["eg"], 2025, traits).product == "eg_2025"
+    assert identify_product(extended, extended["eg"], 2025, FileTraits()).product == "eg_2025"  # files as before
+    assert identify_product(extended, extended["eg"], 2025, FileTraits("f", 384, None, True)).product is None
+    assert identify_product(extended, extended["eg"], 2026, traits).product is None
 
 
 def test_a_printed_name_is_free(registry: dict[str, Product]) -> None:

@@ -173,7 +173,9 @@ def test_eg_off_the_lattice(
 ) -> None:
     shifted = LatticePlaces(places.is_secondary, places.row, places.col, places.lon + 0.001, places.lat)
     path = write_eg(tmp_path / EG_NAME, shifted, np.ones((len(places), 384)))
-    with pytest.raises(SourceContentError, match=r"48PTU_.*from the nearest lattice centroid.*grid version"):
+    with pytest.raises(
+        SourceContentError, match=r"48PTU_.*from the nearest lattice centroid.*version.*patch_geoparquet"
+    ):
         read_patches(path, products["eg"])
 
 

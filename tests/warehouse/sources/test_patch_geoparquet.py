@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -13,12 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from transforms.lattice import count_columns, enumerate_places
 from transforms.utm import project, unproject
 from warehouse.errors import MissingColumnsError, SourceContentError, SourceFormatError
 from warehouse.products import Product
 from warehouse.source_settings import SourceSettings
 from warehouse.sources.index import read_index
 from warehouse.sources.patch_geoparquet import read_footprints, read_patch_file
+from warehouse.sources.patches import read_footprint_places, read_unique_patches
 
 FIELDS = {"grain": "patch", "layout": "patch_geoparquet", "dims": 2, "patch_m": 320.0, "years": (2024,)}
 
@@ -183,3 +186,28 @@ def test_files_read_alike_whether_geoarrow_is_imported_or_not(tmp_path: Path) ->
     ]
     assert answers[0] == answers[1]
     assert np.allclose(json.loads(answers[0]), [10.0, 10.1])
+
+
+def test_earth_genome_files_of_another_grid_are_read_by_their_points_each_place_once(
+    tmp_path: Path, make_product: Callable[..., Product], write_eg: Callable
+) -> None:
+    places = enumerate_places(101.97, 12.5, 102.03, 12.55)  # on both sides of a zone's edge
+    columns = count_columns(places.row)
+    shifted = replace(places, lon=places.lon + np.where(columns % 2 == 1, 180.0 / columns, 0.0))
+    n, half = len(places), len(places) // 2
+    vectors = np.random.default_rng(0).normal(size=(n, 4)).astype(np.float32)
+    part = replace(shifted, **{field.name: getattr(shifted, field.name)[:half] for field in fields(shifted)})
+    write_eg(tmp_path / "47PRP_2025-01-01_2026-01-01.parquet", part, -vectors[:half])
+    write_eg(tmp_path / "48PTU_2025-01-01_2026-01-01.parquet", shifted, vectors)
+    product = make_product(**{**FIELDS, "dims": 4, "id_column": "id", "years": (2025,)})
+    source = SourceSettings(root=tmp_path, files="*.parquet", year=2025)
+    index = read_index(product, source, [2025])
+    found = read_unique_patches(product, source, index, (-180.0, -90.0, 180.0, 90.0)).patches
+    assert len(found.patch_id) == n
+    assert np.sort(found.lon) == pytest.approx(np.sort(shifted.lon), abs=1e-8)
+    assert sorted(found.n_copies.tolist()) == [1] * (n - half) + [2] * half
+    assert found.copies_max_cosine_distance[found.n_copies == 2] == pytest.approx(2.0)
+    spine = read_footprint_places(product, source, index)
+    assert np.sort(spine.patch_id).tolist() == found.patch_id.tolist()
+    assert spine.side_m == pytest.approx(320.0, abs=1e-3)
+    assert set(spine.epsg.tolist()) == {32647, 32648}  # that of the point, not of the file
