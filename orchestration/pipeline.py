@@ -8,6 +8,7 @@ starting a step in a process of its own costs about 8 s; the bodies of steps go 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import time
@@ -31,7 +32,7 @@ from warehouse.errors import SourceMissingError
 from warehouse.layout import ALL, PartitionKey
 from warehouse.left_over import LeftOver, drop
 from warehouse.partition_states import PartitionState, PartitionStates
-from warehouse.run_lock import hold_warehouse
+from warehouse.run_lock import hold_warehouse, hold_year
 from warehouse.settings import load_settings
 from warehouse.sources.index import list_unreadable
 from warehouse.store import Warehouse
@@ -40,6 +41,8 @@ from warehouse.write_errors import write_errors
 
 #: Jobs whose tables come from one body.
 _UNDIVIDED = ("oracles", "evaluate")
+#: Heard by whoever shows progress (`progress_log.py`), else by nobody.
+_progress = logging.getLogger("isthmus.progress.pipeline")
 #: Template of an instance's configuration.
 _INSTANCE_FILE = Path(__file__).resolve().parent.parent / "dagster.yaml"
 
@@ -314,7 +317,8 @@ class Pipeline:
                 outcome = StepOutcome(step, 0.0, done_before=True)
             else:
                 if self._force and step.job == "evaluate":
-                    drop_cells(self.warehouse, step.key)
+                    with hold_year(self.warehouse.root, step.key.require_year(), _progress.info):
+                        drop_cells(self.warehouse, step.key)
                 outcome = self._run(todo, started)
             has_failed = has_failed or not outcome.ok
             yield outcome

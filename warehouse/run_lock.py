@@ -1,4 +1,4 @@
-"""One run at a time on a warehouse: an advisory lock that goes with the process that holds it.
+"""One run at a time on a warehouse, one evaluation of a year: advisory locks that go with the process that holds them.
 
 Belongs here: taking the lock, saying who has it. Does not: which commands need it (`orchestration/pipeline.py`), atomic
 files (`unfinished.py`), object stores, which know no such locks (`run_lease.py`). Readers need no lock.
@@ -38,23 +38,42 @@ def hold_warehouse(root: FilePath, *, waiting: Callable[[str], None] | None = No
         WarehouseBusyError: another run holds it, and nobody wants to wait.
         NotWritableError: this user may not write there.
     """
-    if isinstance(root, RemotePath):
-        hold = hold_lease(root / LOCK_FILE, waiting=waiting)
-    else:
-        hold = _hold_folder(root, waiting)
-    with hold:
+    with _hold(root / LOCK_FILE, waiting):
         yield
 
 
 @contextlib.contextmanager
-def _hold_folder(root: Path, waiting: Callable[[str], None] | None) -> Iterator[None]:
-    with write_errors("warehouse.root", root):
-        root.mkdir(parents=True, exist_ok=True)
-        opened = (root / LOCK_FILE).open("a+", encoding="utf-8")
+def hold_year(root: FilePath, year: int, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold the evaluation of a year while a block runs; wait for whoever holds it.
+
+    The files of a cell belong together, and an evaluation removes those that have no seal yet. Two of one year at once
+    would take each other's away, and runs that Dagster launches hold no lock of the warehouse.
+
+    Args:
+        root: the warehouse.
+        year: embedding year.
+        waiting: told once who is waited for.
+
+    Raises:
+        NotWritableError: this user may not write there.
+    """
+    with _hold(root / f"evaluate-{year}.lock", waiting):
+        yield
+
+
+def _hold(place: FilePath, waiting: Callable[[str], None] | None) -> contextlib.AbstractContextManager[None]:
+    return hold_lease(place, waiting=waiting) if isinstance(place, RemotePath) else _hold_file(place, waiting)
+
+
+@contextlib.contextmanager
+def _hold_file(place: Path, waiting: Callable[[str], None] | None) -> Iterator[None]:
+    with write_errors("warehouse.root", place.parent):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        opened = place.open("a+", encoding="utf-8")
     with opened as file:
         if not _try_lock(file):
             if waiting is None:
-                raise WarehouseBusyError(str(root), _read_holder(file))
+                raise WarehouseBusyError(str(place.parent), _read_holder(file))
             waiting(f"waiting for {_read_holder(file)}")
             while not _try_lock(file):
                 time.sleep(_POLL_S)

@@ -31,6 +31,7 @@ from warehouse.cell_files import CELL_TABLES, CellFiles, fingerprint_of, ground_
 from warehouse.contrasts import answering_scheme, diagnostic_note
 from warehouse.map_metrics import map_metric_rows
 from warehouse.provenance import code_version
+from warehouse.run_lock import hold_year
 from warehouse.store import Warehouse, any_simulated, evaluate_settings, list_tasks
 from warehouse.study_folds import StoredFolds, read_folds
 from warehouse.task_data import TaskData, load_task
@@ -73,7 +74,7 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     """Run the cells of a year that are not done, and write one file per cell and table.
 
     Cells of other settings, files or folds are removed first: a run that is killed must not leave cells of two
-    grounds side by side.
+    grounds side by side. Where another run evaluates the year, it is waited for.
 
     Args:
         warehouse: the warehouse.
@@ -83,6 +84,12 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
     Returns:
         Rows stored now, by table, those of cells that were done before among them.
     """
+    with hold_year(warehouse.root, year, report):
+        _run_cells(warehouse, year, report)
+        return {table: warehouse.count_cell_rows(table, year) for table in CELL_TABLES}
+
+
+def _run_cells(warehouse: Warehouse, year: int, report: Report) -> None:
     folds = read_folds(warehouse, year)
     cells = list_cells(warehouse)
     asked = dict.fromkeys(cell.task for cell in cells)
@@ -101,7 +108,6 @@ def run_study(warehouse: Warehouse, year: int, report: Report) -> dict[str, int]
         provenance = warehouse.derived_provenance(["out_probe__folds"], is_simulated=run.is_simulated)
         files.write(cell, tables, provenance)
         report(f"[{number}/{len(cells)}] {cell}: {problem or 'ok'} ({time.perf_counter() - watch:.1f} s)")
-    return {table: warehouse.count_cell_rows(table, year) for table in CELL_TABLES}
 
 
 def _fingerprint(warehouse: Warehouse, cell: Cell, opened: _OpenTask) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from warehouse.errors import WarehouseBusyError
 from warehouse.run_holder import LOCK_FILE
-from warehouse.run_lock import hold_warehouse
+from warehouse.run_lock import hold_warehouse, hold_year
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -97,3 +97,23 @@ def test_a_lock_file_that_says_nothing_is_no_error(tmp_path: Path) -> None:
         (tmp_path / LOCK_FILE).write_text("not JSON")
         with pytest.raises(WarehouseBusyError, match="another process"), hold_warehouse(tmp_path):
             pass
+
+
+def test_evaluations_of_a_year_take_turns_and_other_years_go_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    order: list[str] = []
+
+    def evaluate() -> None:
+        with hold_year(tmp_path, 2024, said.append):
+            order.append("second")
+
+    with hold_year(tmp_path, 2024, said.append), hold_year(tmp_path, 2023, said.append):
+        second = threading.Thread(target=evaluate)
+        second.start()
+        while not said:
+            time.sleep(0.01)
+        order.append("first")
+    second.join()
+    assert order == ["first", "second"]
+    assert len(said) == 1
+    assert said[0].startswith(f"waiting for process {os.getpid()} on ")
