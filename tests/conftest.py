@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,24 @@ def tiny_run(tiny_world: Path, once: Once) -> TinyRun:
     rows = json.loads((folder / "outcomes.json").read_text())
     outcomes = tuple(Outcome(**{**row, "problems": tuple(row["problems"])}) for row in rows)
     return TinyRun(tiny_world, folder / "tiny.toml", outcomes)
+
+
+@pytest.fixture
+def raise_schema_version(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Raise the schema version of the named tables, as a later Isthmus does; for warehouses that are opened then."""
+    from warehouse import store
+
+    declare = store.build_specs
+
+    def raise_version(*tables: str) -> None:
+        def declare_raised(*args: Any, **kwargs: Any) -> dict[str, Any]:
+            specs = declare(*args, **kwargs)
+            raised = {name: replace(specs[name], schema_version=specs[name].schema_version + 1) for name in tables}
+            return {**specs, **raised}
+
+        monkeypatch.setattr(store, "build_specs", declare_raised)
+
+    return raise_version
 
 
 @pytest.fixture

@@ -31,9 +31,11 @@ from transforms.pretraining.study import (
 )
 from transforms.pretraining.views import ViewOptions
 from warehouse.adapter_rows import ArmData, confusion_rows, score_rows, shared_columns
+from warehouse.cell_seals import read_seals
 from warehouse.chips import ChipGround, adapter_settings, read_chips, read_ground
 from warehouse.file_access import is_there
 from warehouse.fingerprints import hash_of
+from warehouse.layout import PartitionKey
 from warehouse.recipes.table import logic_of
 from warehouse.sections import AdapterArm
 from warehouse.store import Warehouse, any_simulated, evaluate_settings
@@ -60,10 +62,13 @@ def run_adapters(warehouse: Warehouse, year: int, report: Callable[[str], None])
         (data, AdapterStudy(data.chips, _study_options(warehouse)), list_cells(warehouse, data.chips.regions))
         for data in arms
     ]
-    current = {cell_key(warehouse, year, data, cell) for data, _, cells in todo for cell in cells}
+    asked = {cell_key(warehouse, year, data, cell) for data, _, cells in todo for cell in cells}
+    seals = read_seals(warehouse.root, PartitionKey(year), SCORES)
+    version = warehouse.specs[SCORES].schema_version
+    older = {slot for slot, seal in seals.items() if seal.schema_version != version}
     # before the first fit: a run that is killed must not leave cells of two settings side by side
     for table in ADAPTER_TABLES:
-        warehouse.drop_cells(table, year, keep=current)
+        warehouse.drop_cells(table, year, keep=asked - older)
     for data, study, cells in todo:
         for number, cell in enumerate(cells, 1):
             line = _run_stored(warehouse, year, study, data, cell)

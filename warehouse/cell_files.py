@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from transforms.cells import Cell
 from transforms.tasks import Task
-from warehouse.cell_seals import SEAL_TABLE, SUCCESS, read_seal, read_seals
+from warehouse.cell_seals import SEAL_TABLE, SUCCESS, Seal, read_seal, read_seals
 from warehouse.file_access import remove_files
 from warehouse.file_paths import FilePath
 from warehouse.fingerprints import hash_of
@@ -104,7 +104,7 @@ class CellFiles:
     def is_done(self, cell: Cell, fingerprint: str) -> bool:
         """Tell whether a cell was scored on the same ground before."""
         seal = read_seal(self._path(SEAL_TABLE, self.slot(cell)))
-        return seal is not None and seal.run_id == fingerprint and seal.status in SUCCESS
+        return seal is not None and self._holds(seal, fingerprint) and seal.status in SUCCESS
 
     def write(self, cell: Cell, tables: Mapping[str, pa.Table], provenance: Provenance) -> None:
         """Replace the files of a cell; tables that it has no rows for lose theirs."""
@@ -116,16 +116,20 @@ class CellFiles:
             self.warehouse.write_cell(table, self.year, slot, tables[table], provenance)
 
     def drop_stale(self, fingerprints: Mapping[Cell, str]) -> None:
-        """Remove cells that no longer hold: of other ground, without a seal, or no longer asked for.
+        """Remove cells that no longer hold: of other ground or form, without a seal, or no longer asked for.
 
         Args:
             fingerprints: of what is asked for, as it would be scored now.
         """
         wanted = {self.slot(cell): fingerprint for cell, fingerprint in fingerprints.items()}
         seals = read_seals(self.warehouse.root, PartitionKey(self.year))
-        kept = {slot for slot, seal in seals.items() if seal.run_id == wanted.get(slot)}
+        kept = {slot for slot, seal in seals.items() if self._holds(seal, wanted.get(slot))}
         for table in reversed(CELL_TABLES):  # the seal first: a kill in between must not leave it on a part of a cell
             self.warehouse.drop_cells(table, self.year, keep=kept)
+
+    def _holds(self, seal: Seal, fingerprint: str | None) -> bool:
+        """Tell whether a cell was scored on this ground, and is stored in the form that its tables have now."""
+        return seal.run_id == fingerprint and seal.schema_version == self.warehouse.specs[SEAL_TABLE].schema_version
 
     def _path(self, table: str, slot: str) -> FilePath:
         return self.warehouse.cell(table, self.year, slot)

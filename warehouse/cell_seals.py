@@ -14,6 +14,7 @@ from warehouse.errors import SourceChangedError, SourceMissingError
 from warehouse.file_access import list_paths, open_input
 from warehouse.file_paths import FilePath
 from warehouse.layout import CELL_FILES, PartitionKey, cell_path
+from warehouse.provenance import decode_footer
 
 #: Table whose file is written last: with it the others of a cell are whole.
 SEAL_TABLE = "out_probe__metrics"
@@ -28,10 +29,12 @@ class Seal:
     Attributes:
         run_id: fingerprint of everything that its scores depend on.
         status: `ok`, `diagnostic`, or why there are no scores.
+        schema_version: of the form that its files are stored in.
     """
 
     run_id: str
     status: str
+    schema_version: int | None
 
 
 def list_cell_files(root: FilePath, table: str, key: PartitionKey) -> list[FilePath]:
@@ -52,12 +55,13 @@ def read_seal(path: FilePath) -> Seal | None:
             if not set(names) <= set(file.schema_arrow.names):
                 return None
             rows = file.read(columns=names).slice(0, 1).to_pylist()
+            version = decode_footer(file.schema_arrow.metadata).get("schema_version")
     except (FileNotFoundError, SourceMissingError, SourceChangedError):
         return None
-    return Seal(str(rows[0]["run_id"]), str(rows[0]["status"])) if rows else None
+    return Seal(str(rows[0]["run_id"]), str(rows[0]["status"]), version) if rows else None
 
 
-def read_seals(root: FilePath, key: PartitionKey) -> dict[str, Seal]:
-    """Read the seals of all cells of a year, by slot."""
-    seals = {slot_of(path): read_seal(path) for path in list_cell_files(root, SEAL_TABLE, key)}
+def read_seals(root: FilePath, key: PartitionKey, table: str = SEAL_TABLE) -> dict[str, Seal]:
+    """Read the seals of all cells of a year, by slot; `table` is the one that seals them."""
+    seals = {slot_of(path): read_seal(path) for path in list_cell_files(root, table, key)}
     return {slot: seal for slot, seal in seals.items() if seal is not None}

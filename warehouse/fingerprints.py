@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-#: Key of the record within the footer record.
+#: Keys of the record, and of the version of the stored form, within the footer record.
 _FOOTER_FIELD = "fingerprint"
+_FOOTER_VERSION = "schema_version"
 #: What each part is called where a user is told why a partition is stale.
 _WORDS = {
     "logic": "its logic was changed",
@@ -25,6 +26,7 @@ _WORDS = {
     "choice": "other columns or rows are asked for",
     "files": "source files were changed",
     "inputs": "what it is made from was changed",
+    "schema_version": "the form that it is stored in was changed",
 }
 
 
@@ -35,7 +37,7 @@ def hash_of(content: Any) -> str:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What decided the rows of a partition.
+    """What decided the rows of a partition, and the form that they are stored in.
 
     Attributes:
         logic: version of the table's logic; raised by hand when the same inputs give other rows.
@@ -44,6 +46,8 @@ class Fingerprint:
         choice: hash of the settings that say which columns or rows are stored, but not their values.
         files: hash of the source files that are read.
         inputs: hash of the fingerprints of the partitions that are read.
+        schema_version: of the table; the footer has it beside the fingerprint. No part of `value`: a partition of an
+            older form is stale, what was made from it is not.
     """
 
     logic: int
@@ -52,11 +56,12 @@ class Fingerprint:
     choice: str
     files: str
     inputs: str
+    schema_version: int
 
     @property
     def value(self) -> str:
-        """Hash of all: equal where the rows would be."""
-        return hash_of(asdict(self))
+        """Hash of what decides the rows: equal where they would be."""
+        return hash_of(self._decisive())
 
     @property
     def values(self) -> str:
@@ -65,16 +70,19 @@ class Fingerprint:
 
     def record(self) -> dict[str, Any]:
         """Spell it for a footer; readers of the footer need no Isthmus to compare the `value`."""
-        return {**asdict(self), "value": self.value}
+        return {**self._decisive(), "value": self.value}
+
+    def _decisive(self) -> dict[str, Any]:
+        return {name: part for name, part in asdict(self).items() if name != _FOOTER_VERSION}
 
 
 def fingerprint_in(footer: Mapping[str, Any]) -> Fingerprint | None:
     """Read the fingerprint of a footer record; None where it has none, or one of another make."""
-    record = footer.get(_FOOTER_FIELD)
-    names = set(Fingerprint.__dataclass_fields__)
-    if not isinstance(record, dict) or set(record) != {*names, "value"}:
+    record, version = footer.get(_FOOTER_FIELD), footer.get(_FOOTER_VERSION)
+    names = set(Fingerprint.__dataclass_fields__) - {_FOOTER_VERSION}
+    if not isinstance(record, dict) or set(record) != {*names, "value"} or not isinstance(version, int):
         return None
-    return Fingerprint(**{name: record[name] for name in names})
+    return Fingerprint(**{name: record[name] for name in names}, schema_version=version)
 
 
 def describe_changes(stored: Fingerprint | None, expected: Fingerprint) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from warehouse.reader import read_footer
 from warehouse.recipes.inputs import Selection
 from warehouse.recipes.scope import FROM_FILES
 from warehouse.recipes.table import RECIPES, Recipe
-from warehouse.table_spec import SCHEMA_VERSION, TableSpec
+from warehouse.table_spec import FIRST_SCHEMA_VERSION, TableSpec
 
 if TYPE_CHECKING:  # the store writes fingerprints, so it imports this module
     from warehouse.store import Warehouse
@@ -107,6 +107,7 @@ class Lineage:
             choice=hash_of([part(warehouse, name, key) for part in recipe.choice]),
             files=hash_of([part(warehouse, name, key) for part in recipe.files]),
             inputs=hash_of([self._describe(selection, find) for selection in self.inputs(table, key)]),
+            schema_version=warehouse.specs[table].schema_version,
         )
 
     def _describe(self, selection: Selection, find: FindInput) -> list[list[str]]:
@@ -147,4 +148,5 @@ def read_fingerprint(warehouse: Warehouse, table: str, key: PartitionKey) -> Fin
 
 def _hash_spec(spec: TableSpec) -> str:
     columns = [(field.name, str(field.type)) for field in spec.schema]
-    return hash_of([SCHEMA_VERSION, columns, spec.partition_by, spec.sort_by, spec.geometry])
+    # the number says nothing; without it every partition of older warehouses would be stale
+    return hash_of([FIRST_SCHEMA_VERSION, columns, spec.partition_by, spec.sort_by, spec.geometry])

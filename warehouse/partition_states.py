@@ -6,12 +6,12 @@ running anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from warehouse.cell_files import CellFiles
-from warehouse.cell_seals import SUCCESS, read_seals
+from warehouse.cell_seals import SUCCESS, Seal, read_seals
 from warehouse.fingerprints import describe_changes
 from warehouse.layout import PartitionKey
 from warehouse.left_over import LeftOver, find_left_over
@@ -20,6 +20,8 @@ from warehouse.reader import has_partition
 from warehouse.store import Warehouse
 from warehouse.study import list_cells
 
+#: Scores of the cells of an adapter: its seals.
+_ADAPTER_SCORES = "out_probe__adapters"
 #: Table of a year that is written after its cells, with their fingerprints in its own.
 _SUMMARY_OF = {
     "out_probe__metrics": "out_probe__contrasts",
@@ -103,7 +105,8 @@ class PartitionStates:
         """Give the state of the cells of a year: that of the table that sums them up, if all cells are there."""
         summary = self.status(_SUMMARY_OF[table], key)
         if table.startswith("out_probe__adapter"):
-            return PartitionStatus(table, key, summary.state, summary.reasons)
+            seals = read_seals(self._warehouse.root, key, _ADAPTER_SCORES)
+            return self._older_cells(table, key, seals) or replace(summary, table=table)
         seals = read_seals(self._warehouse.root, key)
         files = CellFiles(self._warehouse, key.require_year())
         asked = {files.slot(cell) for cell in list_cells(self._warehouse)}
@@ -115,7 +118,16 @@ class PartitionStates:
             return PartitionStatus(table, key, PartitionState.FAILED, (f"{failed} of {len(asked)} cells",))
         if set(seals) != asked:
             return PartitionStatus(table, key, PartitionState.STALE, ("cells are stored that are not asked for",))
-        return PartitionStatus(table, key, summary.state, summary.reasons)
+        return self._older_cells(table, key, seals) or replace(summary, table=table)
+
+    def _older_cells(self, table: str, key: PartitionKey, seals: Mapping[str, Seal]) -> PartitionStatus | None:
+        """Call the cells of a year stale where some are stored in another form than the table has now."""
+        version = self._warehouse.specs[table].schema_version
+        older = sum(seal.schema_version != version for seal in seals.values())
+        if not older:
+            return None
+        reason = f"the form that {older} of {len(seals)} cells are stored in was changed"
+        return PartitionStatus(table, key, PartitionState.STALE, (reason,))
 
     def _withdrawn(self) -> Iterator[PartitionStatus]:
         """List what is stored and wanted, and has no source files any more."""

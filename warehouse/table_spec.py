@@ -1,6 +1,6 @@
 """What a table declaration is made of.
 
-Belongs here: `TableSpec`, the version of all declarations, columns that many tables share. Does not: the tables
+Belongs here: `TableSpec`, where versions begin, columns that many tables share. Does not: the tables
 (`schemas.py`, `derived_schemas.py`, `evidence_schemas.py`).
 """
 
@@ -11,8 +11,8 @@ from typing import Literal
 
 import pyarrow as pa
 
-#: Raised when a stored table must be rebuilt to be read by this code.
-SCHEMA_VERSION = 2
+#: Where the schema version of every table begins; files of the time when all tables shared one say the same.
+FIRST_SCHEMA_VERSION = 2
 
 H3_PATCH = [pa.field(f"h3_r{r}", pa.uint64()) for r in (5, 7, 9)]
 H3_PIXEL = [*H3_PATCH, pa.field("h3_r12", pa.uint64())]
@@ -36,6 +36,9 @@ class TableSpec:
         release: model and grid of the product whose vectors or places it holds (`Product.release`); stored partitions
             must carry the same. Empty where it holds those of no one product.
         sealed_by: table whose file of a cell is written last: rows of cells without it are not shown.
+        schema_version: version of the form that its rows are stored in. Raise it where files of the same rows must be
+            written again: its partitions are stale then, and nothing that follows from them. Other columns are noticed
+            without it, but in tables of cells, whose versions are raised together; other values need `Recipe.logic`.
     """
 
     name: str
@@ -47,6 +50,7 @@ class TableSpec:
     is_cells: bool = field(default=False)
     release: str = field(default="")
     sealed_by: str | None = None
+    schema_version: int = FIRST_SCHEMA_VERSION
 
 
 def vector_type(dims: int, *, is_quantised: bool = False) -> pa.DataType:

@@ -23,7 +23,7 @@ from warehouse.file_access import size_of
 from warehouse.file_paths import FilePath
 from warehouse.fingerprints import Fingerprint
 from warehouse.provenance import FOOTER_KEY, Provenance, encode_footer
-from warehouse.table_spec import SCHEMA_VERSION, TableSpec
+from warehouse.table_spec import TableSpec
 from warehouse.unfinished import replace_file
 from warehouse.write_errors import write_errors
 
@@ -103,7 +103,7 @@ def open_partition(
         DiskFullError: there is no room.
         NotWritableError: this user may not write there, or nobody may.
     """
-    record = encode_footer(spec.name, SCHEMA_VERSION, provenance, fingerprint)
+    record = encode_footer(spec.name, spec.schema_version, provenance, fingerprint)
     schema = stored_schema(spec).with_metadata({FOOTER_KEY: record})
     with replace_file(path, spec.name) as temporary, contextlib.ExitStack() as cleanup:
         with write_errors(spec.name, path):

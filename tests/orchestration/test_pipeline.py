@@ -213,6 +213,25 @@ def test_a_reissued_file_redoes_its_shards_and_what_follows_and_says_why(
     assert digest_rows(tmp_path / "warehouse") == {**rows, **_indexes(tmp_path / "warehouse")}
 
 
+@pytest.mark.usefixtures("clean_env")
+def test_a_raised_schema_version_redoes_the_partitions_of_its_table_and_nothing_else(
+    quick_run: Path, raise_schema_version: Callable[..., None], tmp_path: Path
+) -> None:
+    shutil.copytree(quick_run.parent, tmp_path / "again")
+    config, warehouse = tmp_path / "again" / quick_run.name, tmp_path / "again/warehouse"
+    before, rows = file_times(warehouse), digest_rows(warehouse)
+    raise_schema_version("core_grid__patches")
+    steps: list[Step] = []
+    outcomes = list(Pipeline(config).run(steps.append))
+    redone = {str(o.step): o.step.tables for o in outcomes if o.step.tables and not o.done_before}
+    assert redone == {f"grid[{shard}]": ("core_grid__patches",) for shard in ("47PRQ", "48PSV")}
+    assert {step.why for step in steps if step.tables} == {("the form that it is stored in was changed",)}
+    written = {name.partition("/")[0] for name, time in file_times(warehouse).items() if time != before[name]}
+    assert written == {"core_grid__patches", "raw_aef__index", "raw_eg__index", "core_grid__shards"}
+    assert digest_rows(warehouse) == rows
+    assert all(o.done_before for o in run_pipeline(config) if o.step.startswith("grid"))
+
+
 def _indexes(warehouse: Path) -> dict[str, str]:
     """Give the digests of the indexes: they hold the new version of the file."""
     return {name: digest for name, digest in digest_rows(warehouse).items() if name.startswith("raw_")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from warehouse.catalog import run_sql
 from warehouse.chips import adapter_settings, read_chips, read_ground
 from warehouse.errors import SettingsError, SourceMissingError
 from warehouse.layout import PartitionKey
+from warehouse.partition_states import PartitionState, PartitionStates
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 
@@ -259,6 +261,30 @@ def test_adapters_above_simulated_inputs_must_say_so(tiny_run: TinyRun, tmp_path
     path.unlink()
     pq.write_table(real, path)
     assert sql(warehouse, check) == [{"table_name": SCORES}]
+
+
+def test_cells_that_are_stored_in_an_older_form_are_run_again_once(
+    tiny_run: TinyRun, raise_schema_version: Callable[..., None], tmp_path: Path
+) -> None:
+    older = open_copy(tiny_run, tmp_path, inits=["random_init"], budgets=[100], seeds=1)
+    run_adapters(older, YEAR, print)
+    write_gains(older, PartitionKey(YEAR))
+    raise_schema_version(*ADAPTER_TABLES)
+    newer = Warehouse(older.settings)
+
+    def stale() -> set[str]:
+        states = PartitionStates(Warehouse(older.settings))
+        names = (*ADAPTER_TABLES, "out_probe__adapter_gains")
+        return {name for name in names if states.status(name, PartitionKey(YEAR)).state is PartitionState.STALE}
+
+    before = stored_cells(newer)
+    assert stale() == set(ADAPTER_TABLES)
+    run_adapters(newer, YEAR, print)
+    after = stored_cells(newer)
+    assert not any(after[path] == time for path, time in before.items())
+    assert stale() == set()
+    run_adapters(newer, YEAR, print)
+    assert stored_cells(newer) == after
 
 
 def test_a_warehouse_without_an_adapter_answers_with_no_rows(tiny_run: TinyRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from transforms.sentinel2 import sentinel2_tile_box
 from transforms.shards import cut_mgrs, cut_regions, shards_table
 from transforms.utm import UtmBox, mgrs_squares, utm_epsg
 from warehouse import lineage as lineage_module
-from warehouse.fingerprints import Fingerprint
+from warehouse.fingerprints import Fingerprint, describe_changes
 from warehouse.layout import ALL, PartitionKey
 from warehouse.lineage import Lineage
 from warehouse.recipes import table as recipe_table
@@ -281,10 +282,17 @@ def test_raising_the_logic_of_a_table_redoes_it_and_what_follows(
     assert tables(changed(before, expect(settings))) == stale
 
 
-def test_raising_the_schema_version_redoes_everything(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("table", ["core_grid__patches", "core_eg__patches", "out_patch__aef_pooled"])
+def test_raising_the_schema_version_of_a_table_redoes_its_partitions_and_nothing_else(
+    settings: Settings, raise_schema_version: Callable[..., None], table: str
+) -> None:
     before = expect(settings)
-    monkeypatch.setattr(lineage_module, "SCHEMA_VERSION", 1000)
-    assert changed(before, expect(settings)) == set(before)
+    raise_schema_version(table)
+    after = expect(settings)
+    stale = {one for one in before if describe_changes(before[one], after[one])}
+    assert stale == {one for one in before if one[0] == table}
+    assert len(stale) > 5
+    assert changed(before, after) == set()
 
 
 def test_facts_that_only_reports_use_redo_nothing(settings: Settings) -> None:

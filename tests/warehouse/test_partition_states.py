@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,26 @@ def test_a_further_operator_asks_for_its_column_and_cells_and_redoes_no_others(c
     assert by_table(changed, STALE) == {"out_patch__aef_pooled": 8}
     assert set(by_table(changed, MISSING)) == CELLS
     assert {one.reasons for one in changed if one.state is MISSING} == {("1 of 15 cells",)}
+
+
+@pytest.mark.parametrize(("table", "count"), [("core_grid__patches", 4), ("core_eg__patches", 4), ("out_probe__folds", 1)])
+def test_a_raised_schema_version_makes_the_tables_own_partitions_stale_and_no_others(
+    tiny_run: TinyRun, raise_schema_version: Callable[..., None], table: str, count: int
+) -> None:
+    raise_schema_version(table)
+    found = not_current(tiny_run.warehouse)
+    assert by_table(found, STALE) == {table: count}
+    assert len(found) == count
+    assert {one.reasons for one in found} == {("the form that it is stored in was changed",)}
+
+
+def test_a_raised_schema_version_of_cells_makes_them_stale_and_not_what_sums_them_up(
+    tiny_run: TinyRun, raise_schema_version: Callable[..., None]
+) -> None:
+    raise_schema_version(*CELLS)
+    found = not_current(tiny_run.warehouse)
+    assert {one.table: one.state for one in found} == dict.fromkeys(CELLS, STALE)
+    assert {one.reasons for one in found} == {("the form that 14 of 14 cells are stored in was changed",)}
 
 
 def test_a_missing_cell_shows(copy: Warehouse) -> None:

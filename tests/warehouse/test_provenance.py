@@ -18,7 +18,7 @@ from warehouse.provenance import (
     merge_attributions,
 )
 from warehouse.reader import read_footer
-from warehouse.table_spec import SCHEMA_VERSION
+from warehouse.table_spec import FIRST_SCHEMA_VERSION
 from warehouse.writer import write_table
 
 SPEC = SPECS["core_aef__pixels"]
@@ -30,7 +30,7 @@ def test_the_footer_of_a_stored_file_says_where_it_comes_from(tmp_path: Path) ->
     write_table(path, SPEC, SPEC.schema.empty_table(), known)
     record = read_footer(path)
     assert record["table"] == "core_aef__pixels"
-    assert record["schema_version"] == SCHEMA_VERSION
+    assert record["schema_version"] == FIRST_SCHEMA_VERSION
     assert record["code_version"] == code_version()
     assert record["product"] == "aef"
     assert record["release"] == "AlphaEarth Foundations; utm-10m"

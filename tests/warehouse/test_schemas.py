@@ -8,7 +8,9 @@ import pytest
 
 from tests.warehouse.fake_rows import CLASSES, demo_specs
 from tests.warehouse.fake_tables import PROVENANCE, SPECS, declared_rows, sort_rows
+from warehouse.cell_files import CELL_TABLES
 from warehouse.errors import SchemaError
+from warehouse.fingerprints import hash_of
 from warehouse.layout import PartitionKey, cell_path, partition_path
 from warehouse.products import Product, load_registry
 from warehouse.reader import read_cells, read_partition
@@ -25,6 +27,8 @@ PRESTO = Product(
     **{**IDENTITY, "name": "presto", "grain": "pixel", "layout": "pixel_table", "dims": 5, "pixel_m": 10.0}
 )
 OTHER = build_specs({"clay": CLAY, "presto": PRESTO}, labels={"a": 2, "b_c": 5}, pixels="presto", patches="clay")
+
+ALL = build_specs({}, labels={}, pixels=None, patches=None, has_adapter=True)
 
 
 @pytest.fixture(params=[*SPECS.values(), *OTHER.values()], ids=lambda spec: spec.name)
@@ -54,6 +58,25 @@ def test_every_table_is_read_back_as_it_was_written(spec: TableSpec, n_rows: int
     assert found.select(keys).equals(expected.select(keys))
     # keys of evidence tables repeat here, so rows are compared as a set
     assert sorted(map(repr, found.to_pylist())) == sorted(map(repr, expected.to_pylist()))
+
+
+def test_tables_of_a_cell_are_raised_together() -> None:
+    sealed = {spec.name: spec.sealed_by for spec in ALL.values() if spec.sealed_by is not None}
+    assert set(sealed.values()) == {"out_probe__metrics", "out_probe__adapter_confusions"}
+    assert {name: ALL[name].schema_version for name in sealed} == {
+        name: ALL[seal].schema_version for name, seal in sealed.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("tables", "pinned"),
+    [(CELL_TABLES, "e9a49f52bb634f3b"), (("out_probe__adapters", "out_probe__adapter_confusions"), "faa850154334b170")],
+)
+def test_other_columns_of_cells_raise_their_version(tables: tuple[str, ...], pinned: str) -> None:
+    """Cells are known by what they were scored on, so nothing else would notice that their columns were changed."""
+    columns = [(name, [(column.name, str(column.type)) for column in ALL[name].schema]) for name in tables]
+    found = hash_of([columns, [ALL[name].schema_version for name in tables]])
+    assert found == pinned, "raise the schema_version of all these tables, then pin the new hash here"
 
 
 def test_declarations_agree_with_themselves(spec: TableSpec) -> None:
