@@ -16,7 +16,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from transforms.arms import Arm
 from transforms.cells import Cell
+from transforms.pooling.operators import POOLING_OPERATORS
 from transforms.tasks import Task
 from warehouse.cell_seals import SEAL_TABLE, SUCCESS, Seal, read_seal, read_seals
 from warehouse.file_access import remove_files
@@ -70,17 +72,31 @@ def _feature_versions(warehouse: Warehouse, year: int | None) -> list[tuple[str,
     return [(table, str(key), found.values if found else "") for (table, key), found in stored.items()]
 
 
-def fingerprint_of(ground: str, cell: Cell, windows: Sequence[KeepWindow] = ()) -> str:
+def codebook_behind(warehouse: Warehouse, year: int, arm: Arm) -> str | None:
+    """Give what decides the stored codebook that maps of an arm have their colours from; None where it needs none.
+
+    Scores do not depend on it: folds have codebooks of their own.
+    """
+    pixels = warehouse.pixel_product
+    if pixels is None or arm.family != "pooled" or not POOLING_OPERATORS[str(arm.operator)].is_fitted:
+        return None
+    found = read_fingerprint(warehouse, f"out_pixel__{pixels.name}_codebook", PartitionKey(year))
+    return found.values if found is not None else "absent"
+
+
+def fingerprint_of(ground: str, cell: Cell, windows: Sequence[KeepWindow] = (), codebook: str | None = None) -> str:
     """Give the `run_id` of a cell on some ground.
 
     Args:
         ground: from `ground_of`.
         cell: the cell.
         windows: that it maps; none where it leaves no maps.
+        codebook: of the maps, from `codebook_behind`.
     """
     if not windows:
         return f"{ground}-{hash_of(asdict(cell))}"
-    return f"{ground}-{hash_of([asdict(cell), [window.model_dump() for window in windows]])}"
+    parts = [asdict(cell), [window.model_dump() for window in windows], *([codebook] if codebook is not None else [])]
+    return f"{ground}-{hash_of(parts)}"
 
 
 @dataclass(frozen=True)

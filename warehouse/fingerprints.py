@@ -23,7 +23,7 @@ _WORDS = {
     "logic": "its logic was changed",
     "schema": "its columns were changed",
     "settings": "settings were changed",
-    "choice": "other columns or rows are asked for",
+    "choice": "other columns or rows are asked for, or the codebook of some was changed",
     "files": "source files were changed",
     "inputs": "what it is made from was changed",
     "schema_version": "the form that it is stored in was changed",
@@ -43,7 +43,8 @@ class Fingerprint:
         logic: version of the table's logic; raised by hand when the same inputs give other rows.
         schema: hash of the declared columns.
         settings: hash of the settings that matter.
-        choice: hash of the settings that say which columns or rows are stored, but not their values.
+        choice: hash of what says which columns or rows are stored, and of what decides the values of some of them
+            alone: columns with a codebook carry its version.
         files: hash of the source files that are read.
         inputs: hash of the fingerprints of the partitions that are read.
         schema_version: of the table; the footer has it beside the fingerprint. No part of `value`: a partition of an
@@ -65,7 +66,7 @@ class Fingerprint:
 
     @property
     def values(self) -> str:
-        """Hash of what decides values: equal where columns that both partitions have hold the same."""
+        """Hash of what decides values: equal where columns that both have hold the same, codebooks aside."""
         return hash_of([self.logic, self.settings, self.files, self.inputs])
 
     def record(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ comparing with what is stored (`partition_states.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from warehouse.layout import PartitionKey, partition_path
 from warehouse.reader import read_footer
 from warehouse.recipes.inputs import Selection
 from warehouse.recipes.scope import FROM_FILES
-from warehouse.recipes.table import RECIPES, Recipe
+from warehouse.recipes.table import RECIPES, Inputs, Recipe
 from warehouse.table_spec import FIRST_SCHEMA_VERSION, TableSpec
 
 if TYPE_CHECKING:  # the store writes fingerprints, so it imports this module
@@ -95,18 +95,23 @@ class Lineage:
     def inputs(self, table: str, key: PartitionKey) -> list[Selection]:
         """List the stored partitions that a partition is made from."""
         recipe, name = self.recipes[table]
-        return [selection for part in recipe.inputs for selection in part(self._warehouse, name, key)]
+        parts = (*recipe.inputs, *recipe.choice_inputs)
+        return [selection for part in parts for selection in part(self._warehouse, name, key)]
 
     def _make(self, table: str, key: PartitionKey, find: FindInput) -> Fingerprint:
         recipe, name = self.recipes[table]
         warehouse = self._warehouse
+
+        def describe(parts: Iterable[Inputs]) -> list[list[list[str]]]:
+            return [self._describe(selection, find) for part in parts for selection in part(warehouse, name, key)]
+
         return Fingerprint(
             logic=recipe.logic,
             schema=_hash_spec(warehouse.specs[table]),
             settings=hash_of([part(warehouse, name, key) for part in recipe.settings]),
-            choice=hash_of([part(warehouse, name, key) for part in recipe.choice]),
+            choice=hash_of([*(part(warehouse, name, key) for part in recipe.choice), *describe(recipe.choice_inputs)]),
             files=hash_of([part(warehouse, name, key) for part in recipe.files]),
-            inputs=hash_of([self._describe(selection, find) for selection in self.inputs(table, key)]),
+            inputs=hash_of(describe(recipe.inputs)),
             schema_version=warehouse.specs[table].schema_version,
         )
 

@@ -27,7 +27,7 @@ from transforms.evidence_units import take_plan, take_units
 from transforms.fold_plan import FoldPlan, Scheme
 from transforms.probes.registry import ProbeOptions
 from transforms.tasks import TASKS, Task, UnitKind
-from warehouse.cell_files import CELL_TABLES, CellFiles, fingerprint_of, ground_facts, ground_of
+from warehouse.cell_files import CELL_TABLES, CellFiles, codebook_behind, fingerprint_of, ground_facts, ground_of
 from warehouse.contrasts import answering_scheme, diagnostic_note
 from warehouse.map_metrics import map_metric_rows
 from warehouse.provenance import code_version
@@ -96,7 +96,7 @@ def _run_cells(warehouse: Warehouse, year: int, report: Report) -> None:
     facts = ground_facts(warehouse, year, asked)
     tasks = {task: _open_task(warehouse, task, year, cells, folds, facts[task]) for task in asked}
     files = CellFiles(warehouse, year)
-    fingerprints = {cell: _fingerprint(warehouse, cell, tasks[cell.task]) for cell in cells}
+    fingerprints = {cell: _fingerprint(warehouse, year, cell, tasks[cell.task]) for cell in cells}
     files.drop_stale(fingerprints)
     for number, (cell, fingerprint) in enumerate(fingerprints.items(), 1):
         if files.is_done(cell, fingerprint):
@@ -110,10 +110,10 @@ def _run_cells(warehouse: Warehouse, year: int, report: Report) -> None:
         report(f"[{number}/{len(cells)}] {cell}: {problem or 'ok'} ({time.perf_counter() - watch:.1f} s)")
 
 
-def _fingerprint(warehouse: Warehouse, cell: Cell, opened: _OpenTask) -> str:
+def _fingerprint(warehouse: Warehouse, year: int, cell: Cell, opened: _OpenTask) -> str:
     """Give the fingerprint that a cell would be scored with now."""
     windows = warehouse.settings.keep.windows if _is_mapped(warehouse, cell) else ()
-    return fingerprint_of(opened.ground(cell.scheme), cell, windows)
+    return fingerprint_of(opened.ground(cell.scheme), cell, windows, codebook_behind(warehouse, year, ARMS[cell.arm]))
 
 
 @dataclass(frozen=True)

@@ -222,6 +222,7 @@ def test_regions_are_redone_where_an_earlier_one_takes_ground_from_them(settings
         ("keep", {"sample": 0.02}, KEPT | EVIDENCE),
         ("pool", {"min_coverage": 0.6}, {"out_patch__aef_pooled", *SCORES}),
         ("pool", {"operators": ("mean", "gem", "max")}, {"out_patch__aef_pooled"}),
+        ("pool", {"operators": ("mean", "gem", "vlad")}, {"out_patch__aef_pooled", *SCORES}),
         ("upsample", {"operators": ("nearest", "bilinear", "mass_preserving", "bicubic")}, {"out_pixel__eg_upsampled"}),
         ("upsample", {"basis_dims": 32}, {"out_patch__eg_basis", "out_pixel__eg_upsampled", *SCORES}),
         ("evaluate", {"seed": 5}, EVIDENCE),

@@ -98,7 +98,9 @@ def test_a_further_operator_asks_for_its_column_and_cells_and_redoes_no_others(c
     assert {one.reasons for one in changed if one.state is MISSING} == {("1 of 15 cells",)}
 
 
-@pytest.mark.parametrize(("table", "count"), [("core_grid__patches", 4), ("core_eg__patches", 4), ("out_probe__folds", 1)])
+@pytest.mark.parametrize(
+    ("table", "count"), [("core_grid__patches", 4), ("core_eg__patches", 4), ("out_probe__folds", 1)]
+)
 def test_a_raised_schema_version_makes_the_tables_own_partitions_stale_and_no_others(
     tiny_run: TinyRun, raise_schema_version: Callable[..., None], table: str, count: int
 ) -> None:
@@ -116,6 +118,18 @@ def test_a_raised_schema_version_of_cells_makes_them_stale_and_not_what_sums_the
     found = not_current(tiny_run.warehouse)
     assert {one.table: one.state for one in found} == dict.fromkeys(CELLS, STALE)
     assert {one.reasons for one in found} == {("the form that 14 of 14 cells are stored in was changed",)}
+
+
+@pytest.mark.parametrize("operator", ["vlad", "bow"])
+def test_the_first_operator_with_a_codebook_asks_for_it_and_redoes_no_other_cells(
+    tiny_run: TinyRun, operator: str
+) -> None:
+    operators = (*tiny_run.warehouse.settings.pool.operators, operator)
+    changed = not_current(change_section(tiny_run.warehouse, "pool", operators=operators))
+    assert by_table(changed, STALE) == {"out_patch__aef_pooled": 8, "out_probe__contrasts": 1}
+    assert {(one.table, one.reasons) for one in changed if one.state is MISSING} == {
+        ("out_pixel__aef_codebook", ()), *((table, ("1 of 15 cells",)) for table in CELLS)
+    }  # fmt: skip
 
 
 def test_a_missing_cell_shows(copy: Warehouse) -> None:

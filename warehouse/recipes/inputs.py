@@ -71,13 +71,14 @@ def pixels_of_year(_warehouse: Warehouse, name: str, key: PartitionKey) -> Itera
 
 
 def pooled_from(warehouse: Warehouse, name: str, key: PartitionKey) -> Iterable[Selection]:
-    """The places of the shard, codebooks of the year where there are any, and listed pixels where those are pooled."""
-    found = [*places(warehouse, name, key)]
-    if warehouse.needs_codebook:
-        found.append(Selection(f"out_pixel__{name}_codebook", (key.year,)))
-    if warehouse.products[name].layout == "pixel_table":
-        found += pixels_of_year(warehouse, name, key)
-    return found
+    """The places of the shard, and listed pixels where those are pooled."""
+    is_listed = warehouse.products[name].layout == "pixel_table"
+    return [*places(warehouse, name, key), *(pixels_of_year(warehouse, name, key) if is_listed else [])]
+
+
+def codebooks_of_year(warehouse: Warehouse, name: str, key: PartitionKey) -> Iterable[Selection]:
+    """The codebooks of the year, where a stored operator needs one."""
+    return [Selection(f"out_pixel__{name}_codebook", (key.year,))] if warehouse.needs_codebook else []
 
 
 def upsampled_from(warehouse: Warehouse, name: str, key: PartitionKey) -> Iterable[Selection]:
@@ -140,6 +141,7 @@ def features(warehouse: Warehouse, _name: str, key: PartitionKey) -> Iterable[Se
     pixels, patches = warehouse.pixel_product, warehouse.patch_product
     if pixels is not None and patches is not None:
         found.append(Selection(f"out_patch__{pixels.name}_pooled", years, only_values=True))
+        found += codebooks_of_year(warehouse, pixels.name, key)  # maps of fitted operators have their colours from it
         found.append(Selection(f"out_pixel__{patches.name}_upsampled", years, only_values=True))
     return found
 

@@ -114,9 +114,14 @@ def basis_width(warehouse: Warehouse, name: str, _key: PartitionKey) -> Any:
     return min(warehouse.settings.upsample.basis_dims, warehouse.products[name].dims)
 
 
-def codebooks(warehouse: Warehouse, _name: str, _key: PartitionKey) -> Any:
-    """Give which codebooks are fitted, and their size."""
-    return [fitted_columns(warehouse.settings.pool), warehouse.settings.pool.codebook_size]
+def codebook_size(warehouse: Warehouse, _name: str, _key: PartitionKey) -> Any:
+    """Give the number of centres of a codebook."""
+    return warehouse.settings.pool.codebook_size
+
+
+def fitted_operators(warehouse: Warehouse, _name: str, _key: PartitionKey) -> Any:
+    """Give the operators that have a codebook, each its own."""
+    return fitted_columns(warehouse.settings.pool)
 
 
 def pooling(warehouse: Warehouse, _name: str, _key: PartitionKey) -> Any:

@@ -4,7 +4,7 @@ Belongs here: one recipe a table. Does not: the parts themselves (`scope.py`, `s
 
 Read a recipe as: there is such a table for each of `names`, with partitions `keys`; its rows follow from `settings`,
 the source `files` and the stored `inputs`. `choice` says which columns or methods are stored, and changes none of the
-others.
+others; `choice_inputs` are read for some of the columns alone.
 
 Raise `logic` when the same settings, files and inputs give other rows than before: a bug was fixed, a default inside
 the code was changed. What follows from the table is redone by itself. A commit that changes no rows needs nothing.
@@ -37,6 +37,7 @@ class Recipe:
         keys: which partitions they ask for.
         settings: what of the settings decides values.
         choice: what of the settings decides which columns or methods are stored.
+        choice_inputs: stored partitions that change some of the columns and leave the others alone.
         files: source files that are read.
         inputs: stored partitions that are read.
     """
@@ -47,6 +48,7 @@ class Recipe:
     keys: Callable[[Warehouse, str], list[PartitionKey]]
     settings: tuple[Part, ...] = ()
     choice: tuple[Part, ...] = ()
+    choice_inputs: tuple[Inputs, ...] = ()
     files: tuple[Part, ...] = ()
     inputs: tuple[Inputs, ...] = ()
 
@@ -94,13 +96,13 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "out_pixel__{}_codebook", logic=1, names=scope.product_with_codebook, keys=scope.years_with_files,
-        settings=(settings.product, settings.codebooks), files=(files.are_simulated,),
-        inputs=(inputs.pixels_of_year,),
+        settings=(settings.product, settings.codebook_size), choice=(settings.fitted_operators,),
+        files=(files.are_simulated,), inputs=(inputs.pixels_of_year,),
     ),
     Recipe(
         "out_patch__{}_pooled", logic=1, names=scope.pooled_product, keys=scope.with_files,
-        settings=(settings.product, settings.pooling), choice=(settings.pooled_operators,), files=(files.around,),
-        inputs=(inputs.pooled_from,),
+        settings=(settings.product, settings.pooling), choice=(settings.pooled_operators,),
+        choice_inputs=(inputs.codebooks_of_year,), files=(files.around,), inputs=(inputs.pooled_from,),
     ),
     Recipe(
         "out_pixel__{}_upsampled", logic=1, names=scope.upsampled_product, keys=scope.with_files_of_both,
