@@ -1,7 +1,8 @@
 """Whether a release is ready: what one more look at a source means, given what was seen before.
 
 Belongs here: the rules for new years, re-issues, unfinished uploads, other products and sources that do not answer.
-Does not: looking (`warehouse/release_looks.py`), running (`orchestration/`). Nothing here knows a clock.
+Does not: sentences about files (`release_wording.py`), looking (`warehouse/release_looks.py`), running
+(`orchestration/`). Nothing here knows a clock.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from transforms.release_wording import say_files, say_looks, say_names, say_what_a_run_does_without
 from transforms.releases import Look, PublishedFile, ReleaseState, Versions, YearLook, YearState, digest, versions_of
 
 Kind = Literal[
@@ -20,7 +22,7 @@ Kind = Literal[
     "reissued",  # other files on ground that was asked for before, at rest: run their shards again
     "settling",  # changed since the last look: look once more
     "incomplete",  # files are missing: wait
-    "withdrawn",  # files that were asked for are gone: keep what is stored
+    "withdrawn",  # files that were asked for are gone: run nothing, say what a run would do without them
     "available",  # complete, but the settings do not take this year
     "unregistered",  # no registered product describes these files
     "down",  # the source does not answer
@@ -37,9 +39,6 @@ COMPLETE_SHARE = 0.95
 #: A source that failed so many looks in a row is worth an alert.
 ALARMING_FAILURES = 3
 LONGEST_WAIT_S = 86_400.0
-_NOT_RUN = "Nothing is run for that; a run for another reason would do without them."
-#: So many names are spelled out in a message.
-_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def decide(state: ReleaseState, look: Look, rules: WatchRules) -> Decision:
     """
     findings = []
     if state.failures:
-        findings.append(Finding("back", rules.product, None, f"{_looks(state.failures)} failed; it answers again."))
+        findings.append(Finding("back", rules.product, None, f"{say_looks(state.failures)} failed; it answers again."))
     # what is not listed is not seen, so it has to come to rest again
     unseen = tuple(replace(one, seen={}) for one in state.years)
     after = replace(state, years=unseen, failures=0, retry_at=0.0, problem="", index_tag=look.index_tag)
@@ -179,7 +178,7 @@ def note_failure(state: ReleaseState, problem: str, now: float, rules: WatchRule
     """
     failures = state.failures + 1
     wait_s = min(LONGEST_WAIT_S, rules.look_every_s * 2.0 ** min(failures - 1, 20))
-    message = f"{_looks(failures)} failed, next one in {wait_s / 60:.0f} min: {problem}"
+    message = f"{say_looks(failures)} failed, next one in {wait_s / 60:.0f} min: {problem}"
     finding = Finding("down", rules.product, None, message, is_news=failures == ALARMING_FAILURES)
     return Decision(replace(state, failures=failures, retry_at=now + wait_s, problem=problem), (finding,))
 
@@ -228,12 +227,12 @@ def _judge(
         return Finding("unregistered", rules.product, year.year, year.advice)
     now = versions_of(year.files)
     if (known.asked and now == known.asked) or now == rules.stored.get(year.year):
-        return _find("unchanged", year, f"{year.year} is as it was ({_files(len(now))}).")
+        return _find("unchanged", year, f"{year.year} is as it was ({say_files(len(now))}).")
     problem = _find_gaps(year, known, reference, rules)
     if problem is not None:
         return problem
     if now != known.seen or not is_index_at_rest:
-        what = "changed since the last look" if known.seen else f"is complete for the area ({_files(len(now))})"
+        what = "changed since the last look" if known.seen else f"is complete for the area ({say_files(len(now))})"
         text = f"{year.year} {what}; it is taken when the next look finds the same files."
         return _find("settling", year, text)
     if known.asked:
@@ -246,18 +245,18 @@ def _find_gaps(year: YearLook, known: YearState, reference: _Reference | None, r
     there = frozenset(versions_of(year.files))
     gone = tuple(sorted(set(known.asked) - there))
     if gone:
-        text = f"{year.year}: {_files(len(gone))} gone from the source ({_name(gone)}). {_NOT_RUN}"
-        return _find("withdrawn", year, text, missing=gone)
+        text = f"{year.year}: {say_files(len(gone))} gone from the source ({say_names(gone)})."
+        return _find("withdrawn", year, f"{text} {say_what_a_run_does_without(gone, year.files)}", missing=gone)
     expected = frozenset(file.ground for file in year.files) | (reference.grounds if reference else frozenset())
     missing = tuple(sorted(expected - there))
     if missing and not known.asked:
-        text = f"{year.year} is incomplete for the area: {len(missing)} of {_files(len(expected))} missing"
-        return _find("incomplete", year, f"{text} ({_name(missing)}).", missing=missing)
+        text = f"{year.year} is incomplete for the area: {len(missing)} of {say_files(len(expected))} missing"
+        return _find("incomplete", year, f"{text} ({say_names(missing)}).", missing=missing)
     if not there:
         return _find("incomplete", year, f"{year.year} has no file for the area yet.")
     bare = tuple(sorted(set(rules.shards) - {shard for file in year.files for shard in file.shards}))
     if bare and not known.asked and reference is None:
-        text = f"{year.year} is incomplete for the area: no file for shards {_name(bare)}."
+        text = f"{year.year} is incomplete for the area: no file for shards {say_names(bare)}."
         return _find("incomplete", year, text, missing=bare)
     return _find_doubles(year) or _find_few(year, known, reference)
 
@@ -269,8 +268,8 @@ def _find_doubles(year: YearLook) -> Finding | None:
     if not twice:
         return None
     paths = tuple(sorted(file.path for file in year.files if file.ground in twice))
-    text = f"{year.year}: {len(twice)} places have two files each ({_name(paths)}); it waits until one of them is gone."
-    return _find("incomplete", year, text)
+    text = f"{year.year}: {len(twice)} places have two files each ({say_names(paths)})"
+    return _find("incomplete", year, f"{text}; it waits until one of them is gone.")
 
 
 def _find_few(year: YearLook, known: YearState, reference: _Reference | None) -> Finding | None:
@@ -290,17 +289,17 @@ def _find_few(year: YearLook, known: YearState, reference: _Reference | None) ->
 def _describe_reissue(year: YearLook, known: YearState, now: Versions) -> Finding:
     added = sorted(set(now) - set(known.asked))
     changed = sorted(ground for ground in now if ground in known.asked and now[ground] != known.asked[ground])
-    parts = [f"{_files(len(some))} {verb}" for some, verb in ((changed, "re-issued"), (added, "added")) if some]
+    parts = [f"{say_files(len(some))} {verb}" for some, verb in ((changed, "re-issued"), (added, "added")) if some]
     touched = {*added, *changed}
     shards = _shards([file for file in year.files if file.ground in touched])
-    where = f" Shards: {_name(shards)}." if shards else ""
-    text = f"{year.year}: {' and '.join(parts)} ({_name(tuple(changed + added))}).{where}"
+    where = f" Shards: {say_names(shards)}." if shards else ""
+    text = f"{year.year}: {' and '.join(parts)} ({say_names(tuple(changed + added))}).{where}"
     return _find("reissued", year, text, shards=shards)
 
 
 def _describe_new(year: YearLook, rules: WatchRules) -> Finding:
     shards = _shards(year.files)
-    ready = f"{year.year} is complete for the area and at rest ({_files(len(year.files))})."
+    ready = f"{year.year} is complete for the area and at rest ({say_files(len(year.files))})."
     if not rules.follow and (year.year not in rules.years or year.belongs_to != rules.product):
         text = f"{ready} Nobody takes it: add it to `years`, or set automation.follow = true."
         if year.belongs_to != rules.product:
@@ -317,7 +316,8 @@ def _find_lost_years(state: ReleaseState, years: Sequence[YearLook], rules: Watc
     return [
         Finding(
             "withdrawn", rules.product, one.year,
-            f"{one.year} is gone from the source. {_NOT_RUN}", missing=tuple(sorted(one.asked)),
+            f"{one.year} is gone from the source. {say_what_a_run_does_without((), ())}",
+            missing=tuple(sorted(one.asked)),
         )
         for one in lost
     ]  # fmt: skip
@@ -331,16 +331,3 @@ def _find(
 
 def _shards(files: Sequence[PublishedFile]) -> tuple[str, ...]:
     return tuple(sorted({shard for file in files for shard in file.shards}))
-
-
-def _name(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
-def _files(count: int) -> str:
-    return f"{count} file{'' if count == 1 else 's'}"
-
-
-def _looks(count: int) -> str:
-    return f"{count} look{'' if count == 1 else 's'} in a row"

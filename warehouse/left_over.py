@@ -1,6 +1,7 @@
 """Files of years, areas and tables that the settings no longer ask for: finding them, and dropping them.
 
-What a source no longer lists is not among them: it cannot be read again, and a bucket may lack a file for a day.
+What a source no longer lists is not among them: it cannot be read again, and a bucket may lack a file for a day. Where
+shards are files (`shard_rule = "file"`) that cannot be told from an area that became smaller, and they are among them.
 
 Belongs here: which stored partitions nobody asks for, removing their files. Does not: partitions that are asked for and
 are not current (`partition_states.py`), the lock of a run (`run_lock.py`), keys of Dagster.

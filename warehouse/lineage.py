@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -145,10 +145,15 @@ class Lineage:
 
 def read_fingerprint(warehouse: Warehouse, table: str, key: PartitionKey) -> Fingerprint | None:
     """Read the fingerprint of a stored partition; None where there is none, or no file that can be read."""
+    return fingerprint_in(read_record(warehouse, table, key))
+
+
+def read_record(warehouse: Warehouse, table: str, key: PartitionKey) -> dict[str, Any]:
+    """Read the footer record of a stored partition; empty where there is none, or no file that can be read."""
     try:
-        return fingerprint_in(read_footer(partition_path(warehouse.root, table, key)))
+        return read_footer(partition_path(warehouse.root, table, key))
     except (OSError, pa.ArrowInvalid, SourceMissingError, SourceChangedError):
-        return None
+        return {}
 
 
 def _hash_spec(spec: TableSpec) -> str:

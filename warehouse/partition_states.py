@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
+from transforms.release_wording import say_names
 from warehouse.cell_files import CellFiles
 from warehouse.cell_seals import SUCCESS, Seal, read_seals
-from warehouse.fingerprints import describe_changes
+from warehouse.fingerprints import describe_changes, fingerprint_in
 from warehouse.layout import PartitionKey
 from warehouse.left_over import LeftOver, find_left_over
-from warehouse.lineage import Lineage, read_fingerprint
+from warehouse.lineage import Lineage, read_record
 from warehouse.reader import has_partition
 from warehouse.store import Warehouse
 from warehouse.study import list_cells
 
+#: Why a partition is withdrawn, and what becomes of it: nothing writes it again, and what follows reads it.
+_WITHDRAWN = "the source no longer lists a file for it: it stays as it is stored, and is read"
 #: Scores of the cells of an adapter: its seals.
 _ADAPTER_SCORES = "out_probe__adapters"
 #: Table of a year that is written after its cells, with their fingerprints in its own.
@@ -85,17 +89,29 @@ class PartitionStates:
                 yield self.status(table, key)
         yield from self._withdrawn()
         for one in self.left_over():
-            yield PartitionStatus(one.table, one.key, PartitionState.LEFT_OVER, ("the settings do not ask for it",))
+            yield PartitionStatus(one.table, one.key, PartitionState.LEFT_OVER, (self._why_left_over(one.key),))
 
     def status(self, table: str, key: PartitionKey) -> PartitionStatus:
         """Give the state of one partition that is asked for."""
         if table in _SUMMARY_OF:
             return self._cells_status(table, key)
-        stored = read_fingerprint(self._warehouse, table, key)
-        if stored is None and not has_partition(self._warehouse.root, table, key):
+        record = read_record(self._warehouse, table, key)
+        if not record and not has_partition(self._warehouse.root, table, key):
             return PartitionStatus(table, key, PartitionState.MISSING)
-        changes = describe_changes(stored, self.lineage.expected(table, key))
+        stored, expected = fingerprint_in(record), self.lineage.expected(table, key)
+        changes = describe_changes(stored, expected)
+        if stored is not None and stored.files != expected.files:
+            changes += self._say_left_out(record)
         return PartitionStatus(table, key, PartitionState.STALE if changes else PartitionState.CURRENT, changes)
+
+    def _say_left_out(self, record: Mapping[str, Any]) -> tuple[str, ...]:
+        """Name the files that a stored partition was made from and that a run will do without."""
+        index = f"raw_{record.get('product')}__index"
+        if index not in self._warehouse.specs:
+            return ()
+        listed = set(self._warehouse.read(index)["path"].to_pylist())
+        gone = sorted({one["path"] for one in record["sources"]} - listed)
+        return (f"no longer listed, and so left out: {say_names(gone)}",) if gone else ()
 
     def is_current(self, table: str, key: PartitionKey) -> bool:
         """Tell whether a partition need not be written again."""
@@ -136,9 +152,14 @@ class PartitionStates:
                 continue
             for key in self._warehouse.stored_partitions(table):
                 if not self.lineage.is_asked(table, key) and self.lineage.is_wanted(table, key):
-                    yield PartitionStatus(
-                        table, key, PartitionState.WITHDRAWN, ("the source no longer lists its files; it is kept",)
-                    )
+                    yield PartitionStatus(table, key, PartitionState.WITHDRAWN, (_WITHDRAWN,))
+
+    def _why_left_over(self, key: PartitionKey) -> str:
+        """Say why nobody asks for a partition; shards that are files go with their files."""
+        is_file = self._warehouse.settings.area.shard_rule == "file" and key.shard is not None
+        if is_file and key.shard not in {shard.key for shard in self._warehouse.shards()}:
+            return "no file of this name is listed: the area leaves it out, or the source no longer has it"
+        return "the settings do not ask for it"
 
     def left_over(self) -> list[LeftOver]:
         """List what is stored and not asked for."""

@@ -151,11 +151,13 @@ def test_a_file_that_is_added_to_a_year_asks_for_its_shards() -> None:
     assert "1 file added" in decision.asking[0].message
 
 
-def test_files_that_vanish_keep_what_is_stored_and_are_told_once() -> None:
+def test_files_that_vanish_are_told_once_with_what_a_run_would_do_without_them() -> None:
     less = look(year(2024, files("48PTT")))
     first, second = tick(ASKED, less), tick(ASKED, less, less)
     assert kinds(first) == kinds(second) == [("withdrawn", 2024)]
     assert first.findings[0].missing == ("48PTU", "48PTV")
+    assert first.findings[0].message.startswith("2024: 2 files gone from the source (48PTU, 48PTV). Nothing is run")
+    assert "without them" in first.findings[0].message
     assert (first.findings[0].is_news, second.findings[0].is_news) == (True, False)
     assert kinds(tick(second.state, look(WHOLE))) == [("unchanged", 2024)]
 
@@ -163,6 +165,7 @@ def test_files_that_vanish_keep_what_is_stored_and_are_told_once() -> None:
 def test_a_year_that_vanishes_keeps_what_is_stored_and_is_told_once() -> None:
     first, second = tick(ASKED, look()), tick(ASKED, look(), look())
     assert kinds(first) == kinds(second) == [("withdrawn", 2024)]
+    assert first.findings[0].message.startswith("2024 is gone from the source. Nothing is run for that. No run changes")
     assert (first.findings[0].is_news, second.findings[0].is_news) == (True, False)
     assert kinds(tick(second.state, look(WHOLE))) == [("unchanged", 2024)]
 

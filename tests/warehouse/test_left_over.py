@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 
 from tests.warehouse.fake_tables import PROVENANCE
@@ -86,6 +87,20 @@ def test_what_a_source_lost_is_kept_and_called_withdrawn(copy: Warehouse) -> Non
     withdrawn = [one for one in PartitionStates(bare).survey() if one.state is PartitionState.WITHDRAWN]
     assert Counter(one.table for one in withdrawn)["core_eg__patches"] == 4
     assert {one.key.year for one in withdrawn} == {2024}
+    assert {one.reasons for one in withdrawn} == {
+        ("the source no longer lists a file for it: it stays as it is stored, and is read",)
+    }
+    assert len(bare.partitions("core_eg__patches", year=2024)) == 4
+
+
+def test_a_shard_that_lost_one_of_its_files_is_stale_and_not_withdrawn(copy: Warehouse) -> None:
+    index = copy.read("raw_eg__index")
+    copy.write("raw_eg__index", ALL, index.filter(pc.field("tile") == "47PRP"), PROVENANCE)
+    states = [one for one in PartitionStates(Warehouse(copy.settings)).survey() if one.table == "core_eg__patches"]
+    assert {one.state for one in states} == {PartitionState.STALE}
+    assert {one.reasons[0] for one in states} == {"source files were changed"}
+    gone = sorted(path for path in index["path"].to_pylist() if "47PRP" not in path)
+    assert {one.reasons[-1] for one in states} == {f"no longer listed, and so left out: {', '.join(gone)}"}
 
 
 def test_the_seal_of_a_cell_goes_before_its_counts(copy: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
