@@ -13,7 +13,7 @@ Names beside the tables:
         `pair_pixels_unquantised`: the stored floats, where there are none. `pair_pixel_files`: their release index.
     `out_pixel__nearest`; `verdicts`, `leaderboard`, `learning_curves` and the other answers (`sql/marts`).
     `check_{name}`, `failed_rows`: rows that break a rule (`sql/checks`).
-    `stored_tables`, `stored_footers`, `provenance`: files, rows, bytes and provenance records.
+    `stored_tables`, `stored_footers`, `stored_flags`, `provenance`: files, rows, bytes and provenance records.
     `lattice_neighbours`, and the macros of `sql/views`: what checks and queries share.
 """
 
@@ -340,18 +340,16 @@ def _build_checks(connection: duckdb.DuckDBPyConnection) -> None:
 def _build_inventory(
     connection: duckdb.DuckDBPyConnection, files: CatalogFiles, specs: Mapping[str, TableSpec]
 ) -> None:
-    """Make `stored_tables` (files, rows, bytes) and `stored_footers` (provenance records)."""
-    sizes, footers = [], []
-    for spec in specs.values():
-        pattern = _files_pattern(spec)
-        is_stored, stored = files.has(pattern), files.pattern(pattern)
-        name, text = Text(spec.name), Text(spec.description)
-        size = read_sql("templates", "table_size_select" if is_stored else "missing_size_select")
-        footer = read_sql("templates", "footer_select" if is_stored else "missing_footer_select")
-        sizes.append(compose(size, name=name, description=text, files=stored))
-        footers.append(compose(footer, name=name, files=stored, release=Text(spec.release)))
-    _create_union(connection, "stored_tables", sizes)
-    _create_union(connection, "stored_footers", footers)
+    """Make `stored_tables` (sizes), `stored_footers` (provenance records) and `stored_flags` (of simulated rows)."""
+    for view, what in (("stored_tables", "size"), ("stored_footers", "footer"), ("stored_flags", "flag")):
+        selects = []
+        for spec in specs.values():
+            pattern = _files_pattern(spec)
+            template = read_sql("templates", f"{what}_select" if files.has(pattern) else f"missing_{what}_select")
+            texts = {"name": spec.name, "description": spec.description, "release": spec.release}
+            parts = {name: Text(text) for name, text in texts.items()}
+            selects.append(compose(template, files=files.pattern(pattern), **parts))
+        _create_union(connection, view, selects)
 
 
 def _create_alias(connection: duckdb.DuckDBPyConnection, view: str, source: str) -> None:

@@ -492,9 +492,9 @@ def list_schemes(warehouse: Warehouse) -> tuple[Scheme, ...]:
 
 
 def any_simulated(warehouse: Warehouse) -> bool:
-    """Tell whether any source of the compared pair or any file of labels is simulated."""
-    pair = [p for p in (warehouse.pixel_product, warehouse.patch_product) if p is not None]
-    files = [label.path for label in warehouse.settings.labels.values() if label.path is not None]
+    """Tell whether any source of the compared pair or of labels is simulated."""
+    compare, labels = warehouse.settings.compare, warehouse.settings.labels.values()
+    names = {compare.pixels, compare.patches, *(label.product for label in labels)} - {None}
     return any(
-        warehouse.is_simulated(product, warehouse.read(f"raw_{product.name}__index")) for product in pair
-    ) or any(is_simulated_glob(path) for path in files)
+        warehouse.is_simulated(warehouse.products[str(name)], warehouse.read(f"raw_{name}__index")) for name in names
+    ) or any(is_simulated_glob(label.path) for label in labels if label.path is not None)

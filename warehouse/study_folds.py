@@ -114,9 +114,10 @@ def make_folds(warehouse: Warehouse, year: int) -> StoredFolds:
     ranges = {kind: _measure_ranges(warehouse, reader, year, item) for kind, item in labelled.items()}
     sizing = _size(warehouse, ranges)
     rules = FoldRules(sizing.edge_m, sizing.buffer_m, settings.n_folds, settings.seed)
+    is_simulated = any_simulated(warehouse)  # blocks are sized by the vectors, whatever the labels are
     found = plan_schemes([item.units for item in labelled.values()], list_schemes(warehouse), rules)
     tables = [
-        folds_table(labelled[kind].units, plan, settings.label, is_simulated=labelled[kind].is_simulated)
+        folds_table(labelled[kind].units, plan, settings.label, is_simulated=is_simulated)
         for (kind, _), plan in found.plans.items()
     ]
     rows = [
@@ -124,7 +125,7 @@ def make_folds(warehouse: Warehouse, year: int) -> StoredFolds:
             **_rule_row(kind, scheme, sizing, found.plans.get((kind, scheme)), found.problems.get((kind, scheme))),
             **ranges[kind].columns(),
             "n_units": len(item.units),
-            "is_simulated": item.is_simulated or any_simulated(warehouse),
+            "is_simulated": is_simulated,
         }
         for kind, item in labelled.items()
         for scheme in list_schemes(warehouse)

@@ -1,74 +1,96 @@
--- purpose: what derives from simulated data says so: no derived table is marked real above a simulated input
--- grain: one failing row per derived table, year and shard (shard NULL for evidence)
--- inputs: pair_pixels, pair_patches, pair_pooled, pair_upsampled, core_label__pixels, core_label__patches,
---     out_probe__metrics, out_probe__confusions, out_probe__predictions, out_probe__contrasts, out_probe__oracles,
---     out_probe__oracle_confusions, out_probe__adapters, out_probe__adapter_confusions, out_probe__adapter_gains
+-- purpose: what derives from simulated data says so, in its rows and in its footer: no table is marked real above a
+--     simulated input
+-- grain: one failing row per table, year and shard (shard NULL for evidence)
+-- inputs: provenance, stored_flags
 -- meaning: A number from a simulated world would pass for a real one.
--- fix: Derive and evaluate the named tables again; do not publish anything from them until then.
-with core as (
-    select 'pixels' as side, year, shard, bool_or(is_simulated) as flag from pair_pixels group by year, shard
-    union all
-    select 'patches' as side, year, shard, bool_or(is_simulated) as flag from pair_patches group by year, shard
+-- fix: Write the named tables again with `isthmus run --force`; do not publish anything from them until then.
+with files as (
+    select
+        table_name,
+        year,
+        shard,
+        file_name,
+        string_split(product, '+') as products,
+        is_simulated as footer_flag,
+        coalesce(is_any_row_simulated, is_simulated) as any_row,
+        coalesce(is_every_row_simulated, is_simulated) as every_row,
+        -- the product whose vectors or places a table holds, as its name says; the spine has its name in the footer
+        if(table_name = 'core_grid__patches', product, coalesce(
+            nullif(regexp_extract(table_name, '^core_(.+)__(patches|pixels)$', 1), ''),
+            nullif(regexp_extract(table_name, '^out_(patch|pixel)__(.+)_(pooled|codebook|basis|upsampled)$', 2), '')
+        )) as of_product
+    from provenance
+    left join stored_flags using (file_name)
 ),
-derived as (
-    select 'pooled' as table_name, 'pixels' as side, year, shard, bool_and(is_simulated) as flag
-    from pair_pooled
-    group by year, shard
-    union all
-    select 'upsampled' as table_name, 'patches' as side, year, shard, bool_and(is_simulated) as flag
-    from pair_upsampled
-    group by year, shard
+claiming_real as (
+    select * from files where not footer_flag or not every_row
 ),
-evidence as (
-    select 'out_probe__metrics' as table_name, year, bool_and(is_simulated) as flag from out_probe__metrics group by year
-    union all
-    select 'out_probe__confusions' as table_name, year, bool_and(is_simulated) as flag
-    from out_probe__confusions
-    group by year
-    union all
-    select 'out_probe__predictions' as table_name, year, bool_and(is_simulated) as flag
-    from out_probe__predictions
-    group by year
-    union all
-    select 'out_probe__contrasts' as table_name, year, bool_and(is_simulated) as flag
-    from out_probe__contrasts
-    group by year
-    union all
-    select 'out_probe__oracles' as table_name, year, bool_and(is_simulated) as flag from out_probe__oracles group by year
-    union all
-    select 'out_probe__oracle_confusions' as table_name, year, bool_and(is_simulated) as flag
-    from out_probe__oracle_confusions
-    group by year
-    union all
-    select 'out_probe__adapters' as table_name, year, bool_and(is_simulated) as flag
-    from out_probe__adapters
-    group by year
-    union all
-    select 'out_probe__adapter_confusions' as table_name, year, bool_and(is_simulated) as flag
-    from out_probe__adapter_confusions
-    group by year
-    union all
-    select 'out_probe__adapter_gains' as table_name, year, bool_and(is_simulated) as flag
-    from out_probe__adapter_gains
-    group by year
+simulated as (
+    select * from files where footer_flag or any_row
 ),
-inputs_of_evidence as (
-    select year, flag from core
+disagreeing as (
+    -- files of an index are marked one by one: those of a simulated root all are
+    select table_name, year, shard, file_name, 'its rows and its footer do not say the same' as problem
+    from files
+    where if(
+        starts_with(table_name, 'raw_'),
+        footer_flag and not every_row,
+        footer_flag <> any_row or any_row <> every_row
+    )
+),
+above_files as (
+    select
+        claiming_real.table_name, claiming_real.year, claiming_real.shard, claiming_real.file_name,
+        'all files of its product are simulated' as problem
+    from claiming_real
+    join files as listed on listed.table_name = 'raw_' || claiming_real.of_product || '__index'
+    where listed.every_row
+),
+above_vectors as (
+    select
+        claiming_real.table_name, claiming_real.year, claiming_real.shard, claiming_real.file_name,
+        'the vectors behind it are simulated' as problem
+    from claiming_real
+    join simulated on simulated.of_product = claiming_real.of_product and simulated.year = claiming_real.year
+    where starts_with(claiming_real.table_name, 'out_') and starts_with(simulated.table_name, 'core_')
+    and (claiming_real.shard is null or simulated.shard = claiming_real.shard)
+),
+above_sources as (
+    select table_name, year, shard, file_name, 'all sources are simulated' as problem
+    from claiming_real
+    where table_name = 'core_grid__shards'
+    and (select bool_and(every_row) from files where starts_with(table_name, 'raw_'))
+),
+above_evidence as (
+    select table_name, year, shard, file_name, 'vectors or labels behind it are simulated' as problem
+    from claiming_real
+    where starts_with(table_name, 'out_probe__') and exists (
+        select 1
+        from simulated
+        where starts_with(simulated.table_name, 'core_label_')
+        or (
+            starts_with(simulated.table_name, 'core_')
+            and simulated.year = claiming_real.year
+            and list_contains(claiming_real.products, simulated.of_product)
+        )
+    )
+),
+problems as (
+    select table_name, year, shard, file_name, problem from disagreeing
     union all
-    select null as year, is_simulated as flag from core_label__pixels group by is_simulated
+    select table_name, year, shard, file_name, problem from above_files
     union all
-    select null as year, is_simulated as flag from core_label__patches group by is_simulated
+    select table_name, year, shard, file_name, problem from above_vectors
+    union all
+    select table_name, year, shard, file_name, problem from above_sources
+    union all
+    select table_name, year, shard, file_name, problem from above_evidence
 )
-select derived.table_name, derived.year, derived.shard
-from derived
-join core using (side, year, shard)
-where core.flag and not derived.flag
-union all
-select evidence.table_name, evidence.year, null as shard
-from evidence
-where not evidence.flag and exists (
-    select 1
-    from inputs_of_evidence
-    where inputs_of_evidence.flag
-    and (inputs_of_evidence.year = evidence.year or inputs_of_evidence.year is null)
-)
+select
+    table_name,
+    year,
+    shard,
+    count(distinct file_name) as n_files,
+    string_agg(distinct problem, '; ' order by problem) as problems
+from problems
+group by table_name, year, shard

@@ -124,10 +124,6 @@ def hide_simulation(root):
     write(root, "out_patch__aef_pooled", patch_id=PATCHES[:3], is_simulated=[True, False, True])
 
 
-def hide_simulated_evidence(root):
-    write_evidence(root, np.random.default_rng(0), n_blocks=4, tasks=("T1",), is_simulated=False)
-
-
 def train_next_to_test(root):
     write_audit(root, 1100.0)
 
@@ -255,7 +251,11 @@ FAILURES = {
         {"table_name": "core_eg__patches", "note": "48PVS.parquet: the file has no rows"},
     ),
     "label_year_apart": (age_labels, 1, {"year": YEAR, "label_year": YEAR - 3, "years_apart": 3}),
-    "simulated_flag_consistent": (hide_simulation, 1, {"table_name": "pooled", "shard": SHARDS[0]}),
+    "simulated_flag_consistent": (
+        hide_simulation,
+        1,
+        {"table_name": "out_patch__aef_pooled", "shard": SHARDS[0], "n_files": 1},
+    ),
     "fold_shared_by_both_grains": (split_block, 1, {"block_id": 2, "folds": [0, 1], "units": ["patch", "pixel"]}),
     "train_test_too_close": (
         train_next_to_test,
@@ -329,17 +329,6 @@ def test_patches_of_several_classes_are_labelled(tmp_path):
     columns = {"label": [None] * 3, "valid_share": [1.0] * 3}
     write(tmp_path, "core_label_cover__patches", SHARDS[0], patch_id=PATCHES[:3], **columns)
     assert run(tmp_path, "label_coverage").is_passed
-
-
-def test_evidence_above_simulated_inputs_must_say_so(tmp_path):
-    good_world(tmp_path)
-    hide_simulated_evidence(tmp_path)
-    failing = run(tmp_path, "simulated_flag_consistent").sample.to_pylist()
-    assert {row["table_name"] for row in failing} == {
-        "out_probe__metrics",
-        "out_probe__confusions",
-        "out_probe__contrasts",
-    }
 
 
 def test_random_and_dropped_units_may_share_blocks(tmp_path):
