@@ -186,6 +186,9 @@ def test_a_wider_area_adds_shards_and_redoes_those_that_its_old_border_cut(setti
     cut = {shard.key for shard in cut_mgrs(area_of_boxes([AREA])) if shard.bbox[2] > AREA[2] - 0.01}
     assert redone == cut
     assert not redone & added
+    stale = changed(before, after)
+    assert tables({one for one in stale if one[1].shard not in {None, *cut}}) == {"out_pixel__eg_upsampled"}
+    assert tables({one for one in stale if one[1].shard is None}) == {"out_patch__eg_basis", *EVIDENCE, *ORACLES}
 
 
 def test_plans_follow_the_ground_of_a_file_and_not_its_name(settings: Settings, tmp_path: Path) -> None:
