@@ -151,6 +151,27 @@ def split_bbox(bbox: Bbox) -> list[Bbox]:
     return [(west, south, 180.0, north), (-180.0, south, east - _WHOLE, north)]
 
 
+def hull_of(boxes: Sequence[Bbox]) -> Bbox:
+    """Give the box around boxes.
+
+    Where they touch the antimeridian on both sides it goes across it (west > east), and leaves out the widest gap
+    between them; without a gap it goes round the world.
+
+    Args:
+        boxes: at least one; west > east is across the antimeridian.
+    """
+    west, south, east, north = zip(*(part for box in boxes for part in split_bbox(box)), strict=True)
+    if min(west) > -180.0 or max(east) < 180.0:
+        return min(west), min(south), max(east), max(north)
+    gap, reach = (-180.0, -180.0), -180.0
+    for begin, end in sorted(zip(west, east, strict=True)):
+        if begin - reach > gap[1] - gap[0]:
+            gap = (reach, begin)
+        reach = max(reach, end)
+    across = (gap[1], gap[0]) if gap[1] > gap[0] else (-180.0, 180.0)
+    return across[0], min(south), across[1], max(north)
+
+
 def boxes_touch(a: Bbox, b: Bbox) -> bool:
     """Tell whether two boxes share ground or a border; west > east is across the antimeridian."""
     return any(

@@ -44,6 +44,8 @@ _SLIVER_M2 = 1.0
 _SLIVER_DEG = 0.001
 #: More than the edges of a square bow between its corners.
 _TILE_MARGIN_M = 5_000.0
+#: What is added to the name of a box across the antimeridian, for its part in the eastern, in the western hemisphere.
+_HALVES = ("-e", "-w")
 #: Cylindrical equal area, metres.
 _EQUAL_AREA_EPSG = 6933
 
@@ -124,13 +126,23 @@ def area_of_tiles(tiles: Iterable[str]) -> Area:
 
 
 def cut_regions(regions: Mapping[str, Bbox]) -> list[Shard]:
-    """Make one shard of each named region, in the order given (the first one owns what lies in two)."""
-    return [_from_bbox(name, "region", bbox) for name, bbox in regions.items()]
+    """Make one shard of each named region, in the order given (the first one owns what lies in two).
+
+    A region across the antimeridian (west > east) becomes two: `{name}-e` in the eastern hemisphere, then `{name}-w`.
+
+    Raises:
+        ShapeError: another region has the name of such a half.
+    """
+    return _cut_boxes(regions.items(), "region")
 
 
 def cut_files(files: Sequence[tuple[str, Bbox]]) -> list[Shard]:
-    """Make one shard of each source file, by stem."""
-    return [_from_bbox(stem, "file", bbox) for stem, bbox in files]
+    """Make one shard of each source file, by stem; two, as of regions, where its box is across the antimeridian.
+
+    Raises:
+        ShapeError: another file has the name of such a half.
+    """
+    return _cut_boxes(files, "file")
 
 
 def assign_owners(
@@ -290,6 +302,23 @@ def _zone_band_cells() -> Iterator[tuple[int, float, float, float, float]]:
         for start, stop in zip(starts, [*starts[1:], len(lon)], strict=True):
             epsg = (32600 if south >= 0 else 32700) + int(zones[start])
             yield epsg, float(lon[start]), south, float(lon[stop - 1] + 3.0), north
+
+
+def _cut_boxes(boxes: Iterable[tuple[str, Bbox]], rule: ShardRule) -> list[Shard]:
+    """Make shards of named boxes: no box of a shard crosses the antimeridian."""
+    shards = []
+    for name, bbox in boxes:
+        parts = split_bbox(bbox)
+        halves = zip(_HALVES, parts, strict=True) if len(parts) > 1 else [("", parts[0])]
+        shards += [_from_bbox(f"{name}{half}", rule, part) for half, part in halves]
+    keys = [shard.key for shard in shards]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ShapeError(
+            "area", f"two shards named {twice}, one of them the half of what crosses the antimeridian",
+            "different names", "Rename the region or the file.",
+        )  # fmt: skip
+    return shards
 
 
 def _from_bbox(name: str, rule: ShardRule, bbox: Bbox) -> Shard:

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import shapely
 
 from transforms import lattice
-from transforms.area import Area, Bbox
+from transforms.area import Area, Bbox, hull_of
 from transforms.errors import ShapeError
 from transforms.places import PatchPlaces, place_lattice
 from transforms.shards import Shard, clip_outlines, cut_files, cut_mgrs, cut_regions
@@ -32,7 +33,7 @@ def cut_area(warehouse: Warehouse) -> list[Shard]:
 
     Raises:
         SourceMissingError: no file of any product touches the area.
-        ShapeError: a region or file name cannot be a shard key, or a box that becomes a shard crosses the antimeridian.
+        ShapeError: a region or file name cannot be a shard key.
     """
     rule, area = warehouse.settings.area, warehouse.area
     files = _list_files(warehouse)
@@ -47,10 +48,9 @@ def cut_area(warehouse: Warehouse) -> list[Shard]:
         assert area is not None  # the settings demand it for this rule
         return cut_squares(area)
     if rule.shard_rule == "file":
-        _refuse_crossing(files)
-        shards = cut_files([(check_shard_key(stem), _hull(boxes)) for stem, boxes in files.items()])
+        shards = cut_files([(check_shard_key(stem), hull_of(boxes)) for stem, boxes in files.items()])
     else:
-        regions = rule.regions or {warehouse.settings.name: _whole_region(warehouse, files)}
+        regions = rule.regions or {warehouse.settings.name: _whole_region(area, files)}
         shards = cut_regions({check_shard_key(name): bbox for name, bbox in regions.items()})
     return shards if area is None or area.boxes else clip_outlines(shards, area)
 
@@ -73,39 +73,14 @@ def cut_squares(area: Area) -> list[Shard]:
     return shards
 
 
-def _whole_region(warehouse: Warehouse, files: Mapping[str, Sequence[Bbox]]) -> Bbox:
-    """Give the box of an area that is one region.
-
-    Raises:
-        ShapeError: it crosses the antimeridian, where one box would go round the world.
-    """
-    area = warehouse.area
-    if area is not None and area.crosses_antimeridian:
-        raise ShapeError(
-            "area", "ground on both sides of the antimeridian in one region", "shards on one side each",
-            "Use shard_rule = \"mgrs\", or name two boxes in area.regions.",
-        )  # fmt: skip
-    if area is not None:
+def _whole_region(area: Area | None, files: Mapping[str, Sequence[Bbox]]) -> Bbox:
+    """Give the box of an area that is one region; west > east is across the antimeridian."""
+    if area is None:
+        return hull_of([bbox for boxes in files.values() for bbox in boxes])
+    if not area.crosses_antimeridian:
         return area.bbox
-    _refuse_crossing(files)
-    return _hull([bbox for boxes in files.values() for bbox in boxes])
-
-
-def _refuse_crossing(files: Mapping[str, Sequence[Bbox]]) -> None:
-    """Refuse to make shards of boxes across the antimeridian: a shard's box has its west side in the west.
-
-    Raises:
-        ShapeError: a file has such a box.
-    """
-    crossing = [stem for stem, boxes in files.items() if any(west > east for west, _, east, _ in boxes)]
-    if crossing:
-        named = ", ".join(crossing[:3]) + (", ..." if len(crossing) > 3 else "")
-        raise ShapeError(
-            "area", f"{len(crossing)} files across the antimeridian ({named})",
-            "files on one side of it, where the boxes of files are shards",
-            "Name the area (country, geometry, tiles or bbox) and use shard_rule = \"mgrs\", or name boxes on one side "
-            "each in area.regions.",
-        )  # fmt: skip
+    bounds = shapely.bounds(shapely.get_parts(area.geometry))
+    return hull_of([(west, south, east, north) for west, south, east, north in bounds.tolist()])
 
 
 def read_patch_places(warehouse: Warehouse, product: Product, index: pa.Table, shard: Shard) -> PatchPlaces:
@@ -141,8 +116,3 @@ def _list_files(warehouse: Warehouse) -> dict[str, list[Bbox]]:
         box = (row["west_deg"], row["south_deg"], row["east_deg"], row["north_deg"])
         boxes.setdefault(stem, []).append(box)
     return dict(sorted(boxes.items()))
-
-
-def _hull(boxes: Sequence[Bbox]) -> Bbox:
-    west, south, east, north = zip(*boxes, strict=True)
-    return min(west), min(south), max(east), max(north)

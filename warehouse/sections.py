@@ -73,8 +73,8 @@ class AreaSettings(_Strict):
         bbox: west, south, east, north in degrees; west > east is across the antimeridian.
         boundaries: file of country borders; None = the one that the set-up brought.
         shard_rule: `mgrs` (100 km squares), `region` (one shard per named region), `file` (one per source file).
-        regions: named boxes for the `region` rule; without any, the whole area is one region named after the
-            settings.
+        regions: named boxes for the `region` rule, as `bbox`; without any, the whole area is one region named after
+            the settings. One across the antimeridian becomes two shards, `{name}-e` and `{name}-w`.
     """
 
     country: str | None = None
@@ -88,7 +88,7 @@ class AreaSettings(_Strict):
     @model_validator(mode="after")
     def _check(self) -> AreaSettings:
         for name, bbox in self.regions.items():
-            _check_bbox(name, bbox)
+            _check_bbox(name, _turn_east(bbox))
         if self.bbox is not None:
             _check_bbox("bbox", _turn_east(self.bbox))
         given = [name for name in AREA_KEYS if getattr(self, name)]

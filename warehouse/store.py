@@ -26,7 +26,7 @@ from transforms.fold_plan import Scheme
 from transforms.keeping import KeepRule, OwnerRule
 from transforms.labels import ClassMap
 from transforms.places import CLUSTER_M, PixelPlaces, pixel_places_from_table
-from transforms.shards import Shard
+from transforms.shards import Shard, cut_regions
 from transforms.tasks import TASKS, Task
 from transforms.upsampling.operators import find_upsampler
 from transforms.utm import UtmBox, project_bbox
@@ -303,7 +303,7 @@ class Warehouse:
         rows = zip(table["shard"].to_pylist(), table["epsg"].to_pylist(), boxes, strict=True)
         rule = self.settings.area.shard_rule
         by_key = {key: Shard(key, rule, epsg, box) for key, epsg, box in rows}
-        order = list(self.settings.area.regions) if rule == "region" else []
+        order = [shard.key for shard in cut_regions(self.settings.area.regions)] if rule == "region" else []
         ranked = sorted(by_key, key=lambda key: (order.index(key) if key in order else len(order), key))
         return tuple(by_key[key] for key in ranked)
 

@@ -7,7 +7,7 @@ import pytest
 import shapely
 import shapely.affinity
 
-from transforms.area import Area, area_of_boxes, area_of_shapes, grow, inside_bbox, polygonal, split_bbox
+from transforms.area import Area, area_of_boxes, area_of_shapes, grow, hull_of, inside_bbox, polygonal, split_bbox
 from transforms.errors import ShapeError
 from transforms.lattice import enumerate_places
 
@@ -115,6 +115,25 @@ def test_a_box_over_the_antimeridian_is_two() -> None:
 )
 def test_boxes_are_split_at_the_antimeridian(bbox: tuple, parts: list) -> None:
     assert split_bbox(bbox) == parts
+
+
+@pytest.mark.parametrize(
+    ("boxes", "hull"),
+    [
+        ([(1.0, 2.0, 3.0, 4.0), (-5.0, 3.0, 2.0, 9.0)], (-5.0, 2.0, 3.0, 9.0)),
+        (
+            [(-100.0, 0.0, -90.0, 1.0), (90.0, 0.0, 100.0, 1.0)],
+            (-100.0, 0.0, 100.0, 1.0),
+        ),  # touches 180 on neither side
+        ([(179.0, 0.0, -179.0, 1.0)], (179.0, 0.0, -179.0, 1.0)),
+        ([(178.0, 0.0, 180.0, 1.0), (-180.0, -1.0, -179.4, 0.0)], (178.0, -1.0, -179.4, 1.0)),
+        ([(170.0, 0.0, -170.0, 1.0), (20.0, 0.0, 60.0, 1.0), (50.0, 0.0, 70.0, 1.0)], (20.0, 0.0, -170.0, 1.0)),
+        ([(170.0, 0.0, -20.0, 1.0), (60.0, 0.0, 70.0, 1.0)], (170.0, 0.0, 70.0, 1.0)),
+        ([(0.0, 0.0, 180.0, 1.0), (-180.0, 0.0, 5.0, 1.0)], (-180.0, 0.0, 180.0, 1.0)),
+    ],
+)
+def test_the_hull_goes_over_the_antimeridian_where_boxes_touch_it_on_both_sides(boxes: list, hull: tuple) -> None:
+    assert hull_of(boxes) == hull
 
 
 def test_points_together_are_tested_as_points_alone() -> None:

@@ -9,6 +9,7 @@ import shapely
 from transforms import lattice
 from transforms import shards as rules
 from transforms.area import Area, Bbox, area_of_boxes, grow, inside_bbox
+from transforms.errors import ShapeError
 from transforms.shards import Shard, area_km2, cut_files, cut_regions, inside_zone
 from transforms.utm import SQUARE_M, unproject
 
@@ -249,6 +250,24 @@ def test_files_are_shards_by_stem() -> None:
         "b",
         "africa_points",
     ]
+
+
+@pytest.mark.parametrize("rule", ["region", "file"])
+def test_a_box_over_the_antimeridian_is_two_shards_without_a_hole_or_an_overlap(rule: str) -> None:
+    boxes = {"fiji": (177.0, -19.0, -179.0, -16.0), "beside": (-179.5, -19.0, -178.0, -16.0)}
+    shards = cut_regions(boxes) if rule == "region" else cut_files(list(boxes.items()))
+    assert [(shard.key, shard.rule, shard.epsg) for shard in shards] == [
+        ("fiji-e", rule, 32760), ("fiji-w", rule, 32701), ("beside", rule, 32701),
+    ]  # fmt: skip
+    assert [shard.bbox for shard in shards[:2]] == [(177.0, -19.0, 180.0, -16.0), (-180.0, -19.0, -179.0, -16.0)]
+    lon = np.array([176.9, 177.0, 179.99, 180.0, -180.0, -179.99, -179.2, -178.5, 0.0])
+    owner = assign_owners(lon, np.full(len(lon), -17.5), shards, None)
+    assert owner.tolist() == ["", *["fiji-e"] * 3, *["fiji-w"] * 3, "beside", ""]
+
+
+def test_a_half_that_has_the_name_of_another_region_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"two shards named \['fiji-w'\].*Rename the region"):
+        cut_regions({"fiji": (177.0, -19.0, -179.0, -16.0), "fiji-w": (10.0, 45.0, 11.0, 46.0)})
 
 
 def test_no_shards_own_nothing() -> None:

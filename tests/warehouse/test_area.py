@@ -1,4 +1,4 @@
-"""Cutting an area by the boxes of files: every place of a file has an owner, or the cut is refused."""
+"""Cutting an area by the boxes of files and regions: every place has one owner, across the antimeridian too."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 from tests.warehouse.fake_evidence import make_settings
 from tests.warehouse.fake_tables import PROVENANCE, declared_rows
 from transforms.area import Bbox
-from transforms.errors import ShapeError
-from transforms.shards import assign_owners
+from transforms.shards import assign_owners, shards_table
 from warehouse.area import cut_area
 from warehouse.layout import ALL
 from warehouse.sections import AreaSettings, LimitSettings
@@ -45,24 +44,35 @@ def open_area(tmp_path: Path, files: dict[str, Bbox], **area: object) -> Warehou
     return warehouse
 
 
-@pytest.mark.parametrize("rule", ["file", "region"])
-def test_files_across_the_antimeridian_are_no_shards_and_no_region(tmp_path: Path, rule: str) -> None:
-    warehouse = open_area(tmp_path, CROSSING, shard_rule=rule)
-    with pytest.raises(ShapeError, match=r'1 files across the antimeridian \(b\).*shard_rule = "mgrs"'):
-        cut_area(warehouse)
-
-
 @pytest.mark.parametrize(
-    "area",
+    ("area", "keys"),
     [
-        {"shard_rule": "mgrs", "bbox": (179.0, -17.0, -179.5, -16.0)},
-        {"shard_rule": "region", "regions": {"a": (178.0, -17.0, 180.0, -16.0), "b": (-180.0, -17.0, -179.4, -16.0)}},
+        ({"shard_rule": "file"}, ["a", "b-e", "b-w"]),
+        ({"shard_rule": "region"}, ["tiny-e", "tiny-w"]),
+        ({"shard_rule": "region", "bbox": (179.0, -17.0, -179.5, -16.0)}, ["tiny-e", "tiny-w"]),
+        ({"shard_rule": "region", "regions": {"fiji": (179.0, -17.0, -179.5, -16.0)}}, ["fiji-e", "fiji-w"]),
+        ({"shard_rule": "region", "regions": {"a": (178.0, -17.0, 180.0, -16.0), "b": (-180.0, -17.0, -179.4, -16.0)}},
+         ["a", "b"]),
+        ({"shard_rule": "mgrs", "bbox": (179.0, -17.0, -179.5, -16.0)},
+         ["01KAB", "01KAC", "01KBB", "01KBC", "60KYG", "60KYH", "60KZG", "60KZH"]),
     ],
-)
-def test_what_the_refusal_advises_leaves_no_hole(tmp_path: Path, area: dict[str, object]) -> None:
+    ids=["file", "region of files", "region of a box", "named region", "regions on one side", "squares"],
+)  # fmt: skip
+def test_an_area_across_the_antimeridian_has_shards_on_one_side_each_and_no_hole(
+    tmp_path: Path, area: dict[str, object], keys: list[str]
+) -> None:
     warehouse = open_area(tmp_path, CROSSING, **area)
+    shards = cut_area(warehouse)
+    assert [shard.key for shard in shards] == keys
+    assert max(shard.bbox[2] - shard.bbox[0] for shard in shards) < 3.0
     lon, lat = np.array([179.3, 179.95, -179.95, -179.8]), np.full(4, -16.5)
-    assert (assign_owners(lon, lat, cut_area(warehouse), warehouse.area) != "").all()
+    assert (assign_owners(lon, lat, shards, warehouse.area) != "").all()
+    table = shards_table(shards, warehouse.area, on_lattice=True, is_simulated=True)
+    warehouse.write("core_grid__shards", ALL, table, PROVENANCE)
+    stored = Warehouse(warehouse.settings)
+    owned = np.stack([stored.owner_rule(shard.key).owns(lon, lat) for shard in stored.shards()])
+    assert (owned.sum(axis=0) == 1).all()
+    assert min(table["expected_patches"].to_pylist()) > 0
 
 
 def test_files_on_both_sides_of_the_antimeridian_own_their_places(tmp_path: Path) -> None:
