@@ -24,7 +24,7 @@ from tests.fault_server import Fault, FaultServer, serve
 from transforms.quantization import NODATA
 from warehouse.file_access import pin
 from warehouse.file_paths import CacheLimits, FilePath, RemoteAccess, RemotePath
-from warehouse.sources import block_cache, remote_file
+from warehouse.objects import block_cache, remote_file
 from warehouse.sources.rasters import GDAL_OPTIONS, open_raster, read_header, read_stored
 
 SIZE = 2 * BLOCK_PX

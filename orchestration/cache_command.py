@@ -1,6 +1,6 @@
 """`isthmus cache`: what the local cache of remote files holds, and emptying it.
 
-Belongs here: the arguments and what is printed. Does not: the cache (`warehouse/sources/block_cache.py`), other
+Belongs here: the arguments and what is printed. Does not: the cache (`warehouse/objects/block_cache.py`), other
 commands.
 """
 
@@ -25,7 +25,7 @@ def cache(
     config: ConfigOption = DEMO_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the block cache of remote sources, `[cache]` of the settings: folder, size and limit."""
+    """Show the block cache of remote sources and tables, `[cache]` of the settings: folder, size and limit."""
     from warehouse.objects.block_cache import open_cache
     from warehouse.settings import load_settings
 

@@ -211,14 +211,25 @@ class WarehouseBusyError(IsthmusError):
         )
 
 
+class UnconditionalStoreError(IsthmusError):
+    """An object store ignores the conditions of writes, so it cannot keep two runs apart. Permanent."""
+
+    def __init__(self, root: str, condition: str) -> None:
+        super().__init__(
+            f"{root}: found a store that ignores {condition}, expected one that refuses a write whose condition does "
+            "not hold, as Amazon S3 does: without that two runs would not notice each other. Use another store, a "
+            "newer version of it, or a folder."
+        )
+
+
 class LeaseLostError(IsthmusError):
     """A run could not renew its lease on a warehouse in time. It passes: the same command goes on where it ended."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, place: str) -> None:
         super().__init__(
-            f"{root}: found a lease of this run that was not renewed in time, expected renewals: another run may have "
-            "begun meanwhile, so this one writes nothing more. The store was out of reach, or this machine slept. Run "
-            "the same command again; what is finished is kept."
+            f"{place}: found the lease of another run, expected that of this one, which was not renewed in time: the "
+            "store was out of reach, or this machine slept. This run writes nothing more. Run the same command again "
+            "when the other has ended; what is finished is kept."
         )
 
 

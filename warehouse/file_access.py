@@ -13,6 +13,7 @@ from typing import Any
 
 from warehouse.errors import SourceForbiddenError, SourceMissingError
 from warehouse.file_paths import FileFacts, FilePath, RemotePath
+from warehouse.held_leases import check_lease
 from warehouse.objects import fetch_loop
 from warehouse.objects.client import open_client
 from warehouse.objects.globs import list_matches
@@ -152,8 +153,14 @@ def read_bytes(path: FilePath) -> bytes | None:
 
 
 def remove_files(paths: Iterable[FilePath]) -> None:
-    """Remove files, in the order given; those that are not there count as removed."""
+    """Remove files, in the order given; those that are not there count as removed.
+
+    Raises:
+        LeaseLostError: another run has taken over the warehouse that one is in.
+        SourceRefusedError, SourceUnavailableError: a store does not remove one.
+    """
     for path in paths:
+        check_lease(path)
         if isinstance(path, RemotePath):
             fetch_loop.wait(open_client(path).delete(path.key))
         else:

@@ -13,8 +13,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 #: In the root of the warehouse. It stays there: only what it says, or its lock, tells whether somebody runs.
 LOCK_FILE = "run.lock"
 _BOOT, _PROCESSES = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
@@ -30,6 +28,7 @@ class Holder:
         since: when it took the lock, ISO 8601, UTC.
         command: how it was called.
         kernel: what tells in which kernel and container the number of the process is valid; empty where none can say.
+        started: when the process started, in ticks of that kernel; no clock that is set moves them.
     """
 
     pid: int
@@ -37,6 +36,7 @@ class Holder:
     since: str
     command: str
     kernel: str = ""
+    started: int = 0
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since} ({self.command})"
@@ -46,18 +46,21 @@ class Holder:
         """Describe this process, as of now."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        return cls(os.getpid(), socket.gethostname(), now, command, _name_kernel())
+        return cls(os.getpid(), socket.gethostname(), now, command, _name_kernel(), _start_of(os.getpid()) or 0)
 
     def is_gone(self) -> bool:
         """Tell whether the process has surely ended; of those of other machines and containers nobody can say."""
-        if not self.kernel or self.kernel != _name_kernel():
-            return False
-        try:
-            started = psutil.Process(self.pid).create_time()
-        except psutil.NoSuchProcess:
-            return True
-        # a process that started after the lock was taken has the number of a dead one
-        return started > datetime.datetime.fromisoformat(self.since).timestamp() + 1.0
+        return bool(self.kernel) and self.kernel == _name_kernel() and _start_of(self.pid) != self.started
+
+
+def _start_of(pid: int) -> int | None:
+    """Give when a process of this kernel started, in ticks; None where there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    state, *numbers = stat.rpartition(")")[2].split()  # the name before may hold anything
+    return int(numbers[18]) if state not in ("Z", "X") else None  # killed, and its parent has not noticed yet
 
 
 def _name_kernel() -> str:

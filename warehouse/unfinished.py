@@ -18,14 +18,15 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from warehouse.file_paths import FilePath, RemotePath
+from warehouse.held_leases import check_lease
 from warehouse.objects import fetch_loop
 from warehouse.objects.client import open_client
-from warehouse.run_lease import check_lease
 from warehouse.write_errors import write_errors
 
 #: `.{target}.{host}.{process}.{token}.tmp`. The leading dot keeps readers' globs and DuckDB away.
@@ -85,9 +86,8 @@ def writing_folder(place: FilePath) -> Path:
 
 def _publish(temporary: Path, path: FilePath) -> None:
     if isinstance(path, RemotePath):
-        check_lease(path)
         content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        fetch_loop.wait(open_client(path).put_file(path.key, temporary, content_type))
+        fetch_loop.wait(open_client(path).put_file(path.key, temporary, content_type, partial(check_lease, path)))
     else:
         _flush(temporary)
         os.replace(temporary, path)

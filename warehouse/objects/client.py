@@ -154,18 +154,29 @@ class ObjectClient:
         skipped = len(folder) + 1 if folder else 0
         return {str(meta["path"])[skipped:]: _facts(meta) for meta in found}
 
-    async def put_file(self, key: str, source: Path, content_type: str) -> FileFacts:
+    async def put_file(self, key: str, source: Path, content_type: str, ask: Callable[[], None]) -> None:
         """Publish a file: readers see the old one or all of the new one.
 
         Long files are sent in parts, which nobody sees before the last is there.
+
+        Args:
+            key: where.
+            source: the file.
+            content_type: for browsers.
+            ask: called before each try, in a thread of its own; what it raises ends the upload.
 
         Raises:
             SourceRefusedError: this user may not write there, or the store refuses for another reason.
             SourceUnavailableError: no good answer in all tries.
         """
-        attributes = {"Content-Type": content_type}
-        answer = await self._persist(key, lambda: self._store.put_async(key, source, attributes=attributes))
-        return FileFacts(source.stat().st_size, answer["e_tag"])
+
+        async def put() -> None:
+            await asyncio.to_thread(ask)
+            await self._store.put_async(
+                key, source, attributes={"Content-Type": content_type}, max_concurrency=self._access.connections
+            )
+
+        await self._persist(key, put)
 
     async def swap(self, key: str, content: bytes, expected: FileFacts | None) -> FileFacts | None:
         """Replace a small file if it still is the expected version, or is not there where None is expected.
@@ -181,7 +192,7 @@ class ObjectClient:
         mode = "create" if expected is None else {"e_tag": expected.etag}
         try:
             answer = await self._persist(key, lambda: self._store.put_async(key, content, mode=mode), expected)
-        except (SourceChangedError, SourceMissingError, FileThereError):
+        except (SourceChangedError, FileThereError):
             return None
         return FileFacts(len(content), answer["e_tag"])
 
@@ -258,6 +269,10 @@ def _raise_permanent(url: str, error: BaseException, version: FileFacts | None) 
     code = int(status[1]) if status else 0
     answer = f"{code} {status[2] or ''}".strip() if status else ""
     expected = _say(version) if version else "the version of the index"
+    if isinstance(error, exceptions.AlreadyExistsError):
+        raise FileThereError(url) from error
+    if isinstance(error, exceptions.PreconditionError):
+        raise SourceChangedError(url, "another version (412 Precondition Failed)", expected) from error
     if isinstance(error, FileNotFoundError) or code == 404:
         raise SourceMissingError(
             url,
@@ -265,10 +280,6 @@ def _raise_permanent(url: str, error: BaseException, version: FileFacts | None) 
             "a file",
             "Correct the source root (warehouse.root); if the index lists it, it was taken back.",
         ) from error
-    if isinstance(error, exceptions.AlreadyExistsError):
-        raise FileThereError(url) from error
-    if isinstance(error, exceptions.PreconditionError):
-        raise SourceChangedError(url, "another version (412 Precondition Failed)", expected) from error
     if code == 416 and version is not None:
         raise SourceChangedError(url, "a shorter file (416 Range Not Satisfiable)", expected) from error
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
