@@ -62,6 +62,18 @@ class SourceForbiddenError(SourceRefusedError):
         )  # fmt: skip
 
 
+class NoCredentialsError(SourceForbiddenError):
+    """A bucket is to be reached with credentials, and the environment has none."""
+
+    def __init__(self, url: str) -> None:
+        IsthmusError.__init__(
+            self,
+            f"{url}: found no credentials in the environment, nor a role of this machine, expected some. Set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (profiles and SSO: `eval $(aws configure export-credentials "
+            "--format env)`). A public source needs none: leave anonymous out.",
+        )
+
+
 class ListingRefusedError(IsthmusError):
     """A server cannot say which files it has. Permanent."""
 
@@ -167,7 +179,7 @@ class DiskSpaceError(IsthmusError):
     def __init__(self, path: str, free_mb: int, needed_mb: int) -> None:
         super().__init__(
             f"{path}: found {free_mb} MB free, expected at least {needed_mb} MB. "
-            "Free some space, or point warehouse.root at another disk."
+            "Free some space, or point warehouse.root (for a bucket, warehouse.scratch) at another disk."
         )
 
 
@@ -186,7 +198,8 @@ class DiskFullError(IsthmusError):
     def __init__(self, what: str, path: str, reason: str) -> None:
         super().__init__(
             f"{what}: {path}: found a full disk ({reason}), expected room to write. What was stored before is "
-            "unchanged. Free some space, or point warehouse.root at another disk, and run the same command again."
+            "unchanged. Free some space, or point warehouse.root (for a bucket, warehouse.scratch) at another disk, "
+            "and run the same command again."
         )
 
 

@@ -8,7 +8,9 @@ Local files stay plain `Path`s, with memory maps and all that Arrow and GDAL do 
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TypeAlias
@@ -149,6 +151,11 @@ class RemotePath:
     def at(self, version: FileFacts) -> RemotePath:
         """Give the same file, bound to a version: reading another one is an error."""
         return replace(self, version=version)
+
+    @property
+    def scratch(self) -> Path:
+        """The folder of this machine in which files for here are written before they are sent."""
+        return self.access.scratch or Path(tempfile.gettempdir()) / f"isthmus-{os.getuid()}"
 
     def writing_in(self, scratch: Path | None) -> RemotePath:
         """Give the same file, written in a folder before it is sent."""

@@ -67,7 +67,8 @@ def examine_disk(name: str, folder: Path, min_free_mb: int) -> Finding:
         return Finding(name, "ok", found)
     return Finding(
         name, "failed", f"{found}, expected at least {min_free_mb} MB (limits.min_free_mb)",
-        "A run refuses to write here.", "Free some space, or point warehouse.root at another disk.",
+        "A run refuses to write here.",
+        "Free some space, or point warehouse.root (for a bucket, warehouse.scratch) at another disk.",
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from transforms.errors import IsthmusError
 from warehouse.area_of_interest import describe_area
 from warehouse.errors import SettingsError
+from warehouse.file_paths import FilePath, RemotePath
 from warehouse.plan import Plan
 from warehouse.plan_request import PlanRequest
 from warehouse.products import Product
@@ -116,7 +117,7 @@ def make_extending_text(area: AreaSettings, planned: AreaSettings, request: Plan
     text += _years(request, file)
     if area != planned:
         text += _AREA.format(area=_area_lines(area, file.parent))
-    return text + _tail(file)
+    return text + _tail(file, load_settings(base).warehouse.root)
 
 
 def name_settings(file: Path) -> str:
@@ -131,10 +132,16 @@ def _years(request: PlanRequest, file: Path) -> str:
     return _YEARS.format(name=name_settings(file), years=json.dumps(list(request.years)))
 
 
-def _tail(file: Path) -> str:
-    """Say where the tables go: in a folder named as the file is, so that two files beside each other share none."""
-    folders = [json.dumps(f"{file.stem}/{name}", ensure_ascii=False) for name in ("warehouse", "dagster")]
-    return _TAIL.format(warehouse=folders[0], instance=folders[1])
+def _tail(file: Path, base: FilePath | None = None) -> str:
+    """Say where the tables go: to a place named as the file is, so that two files beside each other share none.
+
+    Args:
+        file: the settings file.
+        base: root of the warehouse of the file that it extends: if that is in a bucket, so is this one.
+    """
+    root = f"{base.parent}/{file.stem}" if isinstance(base, RemotePath) else f"{file.stem}/warehouse"
+    places = [json.dumps(place, ensure_ascii=False) for place in (root, f"{file.stem}/dagster")]
+    return _TAIL.format(warehouse=places[0], instance=places[1])
 
 
 def _area_lines(area: AreaSettings, folder: Path) -> str:

@@ -35,12 +35,12 @@ from warehouse.area_of_interest import read_area
 from warehouse.cell_seals import list_cell_files, slot_of
 from warehouse.derived_schemas import fitted_columns
 from warehouse.errors import DiskSpaceError, SourceMissingError
-from warehouse.file_access import list_names, open_input, remove_files
+from warehouse.file_access import open_input, remove_files
 from warehouse.file_paths import FilePath
 from warehouse.fingerprints import Fingerprint
 from warehouse.label_settings import LabelSettings
 from warehouse.label_versions import list_label_versions
-from warehouse.layout import ALL, PART_FILE, PartitionKey, cell_path, partition_path
+from warehouse.layout import ALL, PartitionKey, cell_path, partition_path
 from warehouse.lineage import Lineage, read_fingerprint
 from warehouse.products import Product, find_product, join_releases
 from warehouse.provenance import Provenance, SourceFile, merge_attributions
@@ -66,8 +66,10 @@ class Warehouse:
 
     @property
     def is_begun(self) -> bool:
-        """Whether there is a folder, or behind a URL a table, to read from."""
-        return self.root.is_dir() if isinstance(self.root, Path) else bool(list_names(self.root, f"**/{PART_FILE}"))
+        """Whether there is a folder, or behind a URL a plan, to read from."""
+        if isinstance(self.root, Path):
+            return self.root.is_dir()
+        return reader.has_partition(self.root, "core_grid__shards", ALL)
 
     @cached_property
     def products(self) -> dict[str, Product]:

@@ -10,12 +10,12 @@ all of it is there, so readers see the old one or the new one there, too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import mimetypes
 import os
 import re
 import secrets
 import socket
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -54,11 +54,11 @@ def replace_file(path: FilePath, what: str) -> Iterator[Path]:
         WarehouseBusyError: another run has taken over the warehouse that the target is in.
         SourceRefusedError, SourceUnavailableError: a store does not take it.
     """
-    folder = writing_folder(path.parent)
+    with write_errors(what, path):
+        folder = _make_folder(path.parent)
     temporary = folder / unfinished_name(path.name)
     try:
-        with write_errors(what, temporary if isinstance(path, RemotePath) else path):
-            folder.mkdir(parents=True, exist_ok=True)
+        with write_errors(what, path):
             remove_abandoned(folder.glob(f".{path.name}.*.tmp"))
         yield temporary
         with write_errors(what, path):
@@ -79,9 +79,24 @@ def unfinished_name(name: str) -> str:
 
 def writing_folder(place: FilePath) -> Path:
     """Give the folder in which files for a place are written: the place itself, or one of this machine for a URL."""
+    return place if isinstance(place, Path) else place.scratch
+
+
+def _make_folder(place: FilePath) -> Path:
+    """Make the folder in which files for a place are written; a scratch folder is for this user's eyes only.
+
+    Raises:
+        PermissionError: it is somebody else's, who could exchange files before they are sent.
+    """
+    folder = writing_folder(place)
     if isinstance(place, Path):
-        return place
-    return place.access.scratch or Path(tempfile.gettempdir()) / f"isthmus-{os.getuid()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(errno.EACCES, "it is another user's", str(folder))
+    return folder
 
 
 def _publish(temporary: Path, path: FilePath) -> None:
@@ -105,7 +120,11 @@ def sweep_unfinished(root: FilePath) -> list[Path]:
 def list_abandoned(root: FilePath) -> list[Path]:
     """List what killed processes left anywhere below a folder, or in the scratch folder of a URL; none is removed."""
     folder = writing_folder(root)
-    return [path for path in folder.rglob(".*.tmp") if _is_abandoned(path)] if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    # below a scratch folder may be anything
+    found = folder.rglob(".*.tmp") if isinstance(root, Path) else folder.glob(".*.tmp")
+    return [path for path in found if _is_abandoned(path)]
 
 
 def remove_abandoned(unfinished: Iterable[Path]) -> list[Path]:

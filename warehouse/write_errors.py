@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from warehouse.errors import DiskFullError, NotWritableError
 from warehouse.file_paths import FilePath
@@ -34,8 +35,9 @@ def write_errors(what: str, path: FilePath) -> Iterator[None]:
         yield
     except OSError as error:
         reason = os.strerror(error.errno or 0)
+        place = str(path) if isinstance(path, Path) else f"{path.scratch} (for {path})"
         if error.errno in _FULL:
-            raise DiskFullError(what, str(path), reason) from error
+            raise DiskFullError(what, place, reason) from error
         if error.errno in _REFUSED:
-            raise NotWritableError(what, str(path), reason) from error
+            raise NotWritableError(what, place, reason) from error
         raise

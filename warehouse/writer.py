@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import shapely
 
 from warehouse.errors import SchemaError
-from warehouse.file_access import size_of
 from warehouse.file_paths import FilePath
 from warehouse.fingerprints import Fingerprint
 from warehouse.provenance import FOOTER_KEY, Provenance, encode_footer
@@ -51,6 +50,7 @@ class PartitionWriter:
     path: FilePath
     file: pq.ParquetWriter
     rows: int = 0
+    n_bytes: int = 0
     _bounds: list[float] = field(default_factory=list)
 
     def write(self, table: pa.Table) -> None:
@@ -74,7 +74,7 @@ class PartitionWriter:
 
     def written(self) -> WrittenPartition:
         """Say what was written; to be asked after the block has ended."""
-        return WrittenPartition(self.path, self.rows, size_of(self.path))
+        return WrittenPartition(self.path, self.rows, self.n_bytes)
 
     def finish_geometry(self) -> None:
         """Put the geo record of all rows into the footer."""
@@ -114,6 +114,7 @@ def open_partition(
         with write_errors(spec.name, path):
             writer.finish_geometry()
             file.close()
+        writer.n_bytes = temporary.stat().st_size
 
 
 def _abandon(file: pq.ParquetWriter) -> None:

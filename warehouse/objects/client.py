@@ -27,6 +27,7 @@ from obstore import exceptions
 
 from warehouse.errors import (
     ListingRefusedError,
+    NoCredentialsError,
     SourceChangedError,
     SourceForbiddenError,
     SourceMissingError,
@@ -47,6 +48,8 @@ _LONGEST_CAUSE = 200
 _WORTH_TELLING_S = 1.0
 #: Heard by whoever shows progress (`orchestration/progress_log.py`), else by nobody.
 _progress = logging.getLogger("isthmus.progress.sources")
+#: Where obstore asks for credentials when the environment has none; only machines of Amazon answer there.
+_CREDENTIAL_PLACES = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")
 #: What obstore's errors hold at their ends, in words.
 _CAUSES = (
     ("kind: Timeout", "a time-out"),
@@ -269,6 +272,8 @@ def _raise_permanent(url: str, error: BaseException, version: FileFacts | None) 
     code = int(status[1]) if status else 0
     answer = f"{code} {status[2] or ''}".strip() if status else ""
     expected = _say(version) if version else "the version of the index"
+    if any(mark in text for mark in _CREDENTIAL_PLACES):
+        raise NoCredentialsError(url) from error
     if isinstance(error, exceptions.AlreadyExistsError):
         raise FileThereError(url) from error
     if isinstance(error, exceptions.PreconditionError):
@@ -289,9 +294,13 @@ def _raise_permanent(url: str, error: BaseException, version: FileFacts | None) 
             url, "a server that sends whole files only", "Download the file and set sources.*.root to its folder."
         ) from error
     if "redirect without LOCATION" in text:
-        raise SourceRefusedError(url, "a redirect to nowhere", "Set sources.*.region to that of the bucket.") from error
+        raise SourceRefusedError(
+            url, "a redirect to nowhere", "Set sources.*.region (warehouse.region) to that of the bucket."
+        ) from error
     if code and code < 500 and code not in _TRANSIENT_CODES:
-        raise SourceRefusedError(url, answer, "Correct sources.*.root, region or endpoint.") from error
+        raise SourceRefusedError(
+            url, answer, "Correct root, region or endpoint in [sources.*] or [warehouse]."
+        ) from error
 
 
 def _say_cause(error: BaseException) -> str:
