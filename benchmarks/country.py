@@ -33,6 +33,7 @@ from benchmarks.country_world import TILES, YEAR, CountryTree, write_tree
 from benchmarks.peak_memory import peak_bytes
 from transforms.shards import Shard
 from warehouse.catalog import open_catalog
+from warehouse.catalog_files import CatalogFiles
 from warehouse.layout import PartitionKey
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
@@ -168,7 +169,7 @@ def _measure(parts: Iterator[Measured]) -> dict[str, Any]:
 
 def _measure_queries(warehouse: Warehouse) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    with open_catalog(warehouse.root, warehouse.specs, warehouse.settings.compare) as connection:
+    with open_catalog(CatalogFiles(warehouse.root), warehouse.specs, warehouse.settings.compare) as connection:
         for name, sql in QUERIES.items():
             watch = time.perf_counter()
             (value,) = connection.execute(sql).fetchall()[0]

@@ -16,7 +16,7 @@ from transforms.arms import CLAIMS
 from transforms.pooling.operators import POOLING_OPERATORS
 from transforms.tasks import Task
 from transforms.upsampling.operators import UPSAMPLERS
-from warehouse.catalog import run_sql
+from warehouse.queries import run_sql
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import dagster as dg
 
 from orchestration.resources import WarehouseResource
-from warehouse.catalog import open_catalog
 from warehouse.checks_sql import CheckResult, run_checks
+from warehouse.queries import Catalog
 from warehouse.store import Warehouse
 
 
@@ -104,8 +104,8 @@ def _build_check(rule: CheckRule, table: str) -> dg.AssetChecksDefinition:
     )
     def check(isthmus: WarehouseResource) -> dg.AssetCheckResult:
         warehouse = isthmus.open()
-        with open_catalog(warehouse.root, warehouse.specs, warehouse.settings.compare) as connection:
-            (result,) = run_checks(connection, [rule.name])
+        with Catalog(warehouse.root, warehouse.specs, warehouse.settings.compare) as catalog:
+            (result,) = catalog.ask(lambda connection: run_checks(connection, [rule.name]))
         return _describe(result, rule.blocking)
 
     return check

@@ -136,7 +136,7 @@ def sql(
     as_json: JsonOption = False,
 ) -> None:
     """Query the warehouse with DuckDB: `isthmus sql "select * from verdicts"`."""
-    from warehouse.catalog import run_sql
+    from warehouse.queries import run_sql
 
     warehouse = open_warehouse(config)
     text = Path(query).read_text(encoding="utf-8") if query.endswith(".sql") and Path(query).is_file() else query
@@ -252,7 +252,7 @@ def _run_pipeline(config: Path, *, force: bool, wait: bool, answers_only: bool =
 
 
 def _print_verdicts(pipeline: Any) -> None:
-    from warehouse.catalog import run_sql
+    from warehouse.queries import run_sql
 
     warehouse = pipeline.warehouse
     text = "select * from verdicts order by year, question, scheme"

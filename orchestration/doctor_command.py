@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -114,18 +115,18 @@ def _examine_history(warehouse: Warehouse) -> Finding:
 def _run(warehouse: Warehouse, names: list[str]) -> Iterator[tuple[CheckResult, bool]]:
     """Run the checks whose table the settings declare, or those that are named, with a bar."""
     from orchestration.checks import RULES, list_judged
-    from warehouse.catalog import open_catalog
     from warehouse.checks_sql import run_check
+    from warehouse.queries import Catalog
 
     if not warehouse.is_begun:
         err.print(f"no warehouse yet at {warehouse.root}: `isthmus run` makes one", highlight=False, markup=False)
         return
     rules = [rule for rule in RULES if rule.name in names]
     rules = rules or [rule for rule, _ in list_judged(warehouse, warehouse.specs)]
-    with open_catalog(warehouse.root, warehouse.specs, warehouse.settings.compare) as connection:
+    with Catalog(warehouse.root, warehouse.specs, warehouse.settings.compare) as catalog:
         for number, rule in enumerate(rules):
             with _show_check(f"{number + 1}/{len(rules)} {rule.name}"):
-                result = run_check(connection, rule.name)
+                result = catalog.ask(partial(run_check, name=rule.name))
             yield result, rule.blocking
 
 

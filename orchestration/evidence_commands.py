@@ -45,7 +45,7 @@ def oracles(
     it, C3 interpolates the true fractions of patches, C6 is another label source.
     """
     from orchestration.pipeline import Pipeline
-    from warehouse.catalog import run_sql
+    from warehouse.queries import run_sql
 
     pipeline = Pipeline(config, force=force, waiting=tell_waiting(wait))
     _, failures = show_steps(pipeline.run_oracles)

@@ -166,7 +166,7 @@ def _describe(one: Any) -> dict[str, Any]:
 
 def _count(warehouse: Any, found: Iterable[Any]) -> list[dict[str, Any]]:
     """Count partitions by table and state, with files, rows and bytes."""
-    from warehouse.catalog import run_sql
+    from warehouse.queries import run_sql
 
     sizes = run_sql(
         warehouse.root,

@@ -44,7 +44,7 @@ class TinyRun:
 
     def sql(self, text: str, **params: object) -> Any:
         """Run SQL on it; Arrow table."""
-        from warehouse.catalog import run_sql
+        from warehouse.queries import run_sql
 
         return run_sql(self.warehouse.root, self.warehouse.specs, self.warehouse.settings.compare, text, params)
 

@@ -1,6 +1,6 @@
 """The DuckDB catalogue: views over the Parquet files, in memory or as `warehouse.duckdb`.
 
-Belongs here: making the views, and running SQL on them. Does not: the SQL itself (`sql/`), writing rows.
+Belongs here: making the views. Does not: running SQL on them (`queries.py`), the SQL itself (`sql/`), writing rows.
 
 The catalogue holds no rows, so any number of readers can query while a run writes, and no DuckDB extension is
 needed. `warehouse.duckdb` names its files by absolute path: rebuild it (it takes a second) after moving a
@@ -19,13 +19,11 @@ Names beside the tables:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
 
-from transforms.errors import IsthmusError
 from warehouse.adapter_schemas import adapter_specs
 from warehouse.catalog_files import CatalogFiles
 from warehouse.errors import StoredTableError
@@ -40,8 +38,6 @@ from warehouse.unfinished import replace_file
 from warehouse.writer import stored_schema
 
 CATALOG_FILE = "warehouse.duckdb"
-#: How often SQL on an object store is begun again because a run has replaced a file under it.
-_REPLACED_TRIES = 3
 
 #: Nothing is ever fetched: SQL here must work on a machine without a network.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -109,28 +105,19 @@ _SQL_TYPES = {
 }
 
 
-class SqlError(IsthmusError):
-    """A query cannot be run. Permanent; the text is the user's."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"sql: {problem}. `show tables` lists tables, `describe <table>` lists columns.")
-
-
-def open_catalog(root: FilePath, specs: Mapping[str, TableSpec], compare: CompareSettings) -> duckdb.DuckDBPyConnection:
+def open_catalog(
+    files: CatalogFiles, specs: Mapping[str, TableSpec], compare: CompareSettings
+) -> duckdb.DuckDBPyConnection:
     """Open an in-memory connection with all views.
 
     Args:
-        root: the warehouse.
+        files: of the warehouse.
         specs: its tables, from `build_specs`.
         compare: the pair of products behind the views `pair_*`.
 
     Returns:
         The connection; close it after use.
     """
-    return _open(CatalogFiles(root), specs, compare)
-
-
-def _open(files: CatalogFiles, specs: Mapping[str, TableSpec], compare: CompareSettings) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=_CONFIG)
     build_views(connection, files, specs, compare)
     return connection
@@ -146,65 +133,6 @@ def write_catalog(root: FilePath, specs: Mapping[str, TableSpec], compare: Compa
     with replace_file(path, CATALOG_FILE) as temporary, duckdb.connect(str(temporary), config=_CONFIG) as connection:
         build_views(connection, CatalogFiles(root), specs, compare)
     return path
-
-
-def run_sql(
-    root: FilePath,
-    specs: Mapping[str, TableSpec],
-    compare: CompareSettings,
-    text: str,
-    params: Mapping[str, object] | None = None,
-) -> pa.Table:
-    """Run SQL on a fresh catalogue.
-
-    Args:
-        root: the warehouse.
-        specs: its tables.
-        compare: the pair of products behind the views `pair_*`.
-        text: one or more statements; `$name` is a parameter.
-        params: values by name; parameters without a value are NULL (our SQL files then take their defaults).
-
-    Returns:
-        The rows of the last statement.
-
-    Raises:
-        SqlError: DuckDB refuses the text, or a parameter is not in it.
-    """
-    for _ in range(_REPLACED_TRIES):
-        files = CatalogFiles(root)
-        try:
-            with _open(files, specs, compare) as connection:
-                return run_on(connection, text, params)
-        except (SqlError, StoredTableError):
-            if not files.has_changed:
-                raise
-    with open_catalog(root, specs, compare) as connection:
-        return run_on(connection, text, params)
-
-
-def run_on(connection: duckdb.DuckDBPyConnection, text: str, params: Mapping[str, object] | None = None) -> pa.Table:
-    """Run SQL on an open catalogue (see `run_sql`)."""
-    given = dict(params or {})
-    try:
-        statements = connection.extract_statements(text)
-        named = set().union(*(statement.named_parameters for statement in statements))
-        _check_query(len(statements), named, given)
-        result = None
-        for statement in statements:
-            values = {name: given.get(name) for name in statement.named_parameters}
-            result = connection.execute(statement, values or None)
-        assert result is not None
-        return result.to_arrow_table()
-    except duckdb.Error as error:
-        raise SqlError(str(error)) from error
-
-
-def iterate_on(connection: duckdb.DuckDBPyConnection, text: str) -> pa.RecordBatchReader:
-    """Run one statement on an open catalogue and give its rows a batch at a time (see `run_sql`)."""
-    try:
-        return connection.execute(text).to_arrow_reader()
-    except duckdb.Error as error:
-        raise SqlError(str(error)) from error
 
 
 def build_views(
@@ -427,16 +355,3 @@ def _sql_type(kind: pa.DataType) -> str:
         members = [f"{Identifier(member.name).render()} {_sql_type(member.type)}" for member in kind]
         return f"STRUCT({', '.join(members)})"
     return _SQL_TYPES[kind]
-
-
-def _check_query(n_statements: int, named: Iterable[str], given: Mapping[str, Any]) -> None:
-    """Refuse an empty text and parameters that the text does not have.
-
-    Raises:
-        SqlError: either of them.
-    """
-    if n_statements == 0:
-        raise SqlError("found no statement, expected at least one")
-    unknown = sorted(set(given) - set(named))
-    if unknown:
-        raise SqlError(f"found parameters {unknown}, expected none but {sorted(named)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from transforms.errors import IsthmusError
 from warehouse.file_paths import FilePath
 from warehouse.objects.sql_filesystem import ListedFilesystem
 from warehouse.sql_files import Text
@@ -44,6 +45,6 @@ class CatalogFiles:
         return Text(f"{glob.escape(root)}/{pattern}")
 
     @property
-    def has_changed(self) -> bool:
-        """Whether a file was replaced while it was read; on a disk an open file stays what it was."""
-        return self._listed is not None and self._listed.has_changed
+    def failure(self) -> IsthmusError | None:
+        """What a store said when a file was read; on a disk an open file stays what it was."""
+        return self._listed.failure if self._listed is not None else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from warehouse.catalog import iterate_on
+from warehouse.queries import iterate_on
 from warehouse.sql_files import list_sql, read_sql
 
 #: Failing rows that a result shows.

@@ -18,11 +18,11 @@ from transforms.report import (
     render_study,
 )
 from transforms.report.labels import labels_year
-from warehouse.catalog import open_catalog, run_on
 from warehouse.file_access import remove_files
 from warehouse.file_paths import FilePath
 from warehouse.products import Product, find_product
 from warehouse.projections import picture_labels
+from warehouse.queries import Catalog, run_on
 from warehouse.settings import Settings
 from warehouse.sql_files import list_sql, read_sql
 from warehouse.store import Warehouse
@@ -110,9 +110,11 @@ def read_report_data(settings: Settings, root: FilePath, specs: Mapping[str, Tab
 
 
 def _run_queries(settings: Settings, root: FilePath, specs: Mapping[str, TableSpec]) -> dict[str, Query]:
-    with open_catalog(root, specs, settings.compare) as connection:
-        texts = {name: read_sql("report", name).text for name in list_sql("report")}
-        return {name: Query(name, text, run_on(connection, text)) for name, text in texts.items()}
+    texts = {name: read_sql("report", name).text for name in list_sql("report")}
+    with Catalog(root, specs, settings.compare) as catalog:
+        return catalog.ask(
+            lambda connection: {name: Query(name, text, run_on(connection, text)) for name, text in texts.items()}
+        )
 
 
 def _product_facts(product: Product) -> ProductFacts:

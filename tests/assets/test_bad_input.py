@@ -30,6 +30,7 @@ from tests.documented import documented, read_promises
 from tests.tiny import PROJECT, copy_world, digest_rows, hidden_files, quick_settings, stored_files, write_settings
 from transforms.errors import IsthmusError
 from warehouse.catalog import open_catalog
+from warehouse.catalog_files import CatalogFiles
 from warehouse.checks_sql import run_checks
 from warehouse.layout import PartitionKey
 from warehouse.products import load_registry
@@ -171,7 +172,7 @@ def test_a_bad_cog_of_one_zone_leaves_the_other_zone_alone(stage: Stage, quick_r
 
 
 def check_notes(warehouse: Warehouse, check: str = "source_notes") -> list[str]:
-    with open_catalog(warehouse.root, warehouse.specs, warehouse.settings.compare) as connection:
+    with open_catalog(CatalogFiles(warehouse.root), warehouse.specs, warehouse.settings.compare) as connection:
         (result,) = run_checks(connection, [check])
     return sorted(result.sample["note"].to_pylist())
 

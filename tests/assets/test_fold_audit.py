@@ -11,9 +11,9 @@ import pytest
 from assets.evidence import write_cells, write_folds
 from assets.fold_audit import write_fold_audit
 from tests.conftest import TinyRun
-from warehouse.catalog import run_sql
 from warehouse.errors import UnplannedSchemeError
 from warehouse.layout import PartitionKey
+from warehouse.queries import run_sql
 from warehouse.store import Warehouse
 from warehouse.study_folds import make_folds, read_folds, read_units
 from warehouse.warehouse_settings import WarehouseSettings

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Once
 from tests.tiny import run_pipeline, tiny_settings, write_settings
 from transforms.simulation.spec import FAVOUR_PATCHES, FAVOUR_PIXELS, SignalStrengths
-from warehouse.catalog import run_sql
+from warehouse.queries import run_sql
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 from warehouse.world import build_world

@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from tests.tiny import PROJECT, run_pipeline, write_settings
 from transforms.evidence_units import plan_from_table
 from transforms.folds import fold_split
-from warehouse.catalog import run_sql
 from warehouse.layout import PartitionKey
+from warehouse.queries import run_sql
 from warehouse.reader import vectors
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Once
 from tests.tiny import PROJECT, clean_environment, run_pipeline
-from warehouse.catalog import run_sql
+from warehouse.queries import run_sql
 from warehouse.reader import read_footer
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse

@@ -13,9 +13,9 @@ import pytest
 
 from tests.conftest import TinyRun
 from tests.warehouse.fake_tables import PROVENANCE
-from warehouse.catalog import run_sql
 from warehouse.contrasts import make_contrasts
 from warehouse.layout import PartitionKey
+from warehouse.queries import run_sql
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 from warehouse.study import list_cells, run_study

@@ -16,7 +16,7 @@ from tests.orchestration.conftest import Call
 from tests.tiny import run_pipeline, tiny_settings, write_settings
 from tests.warehouse.images import S2_NAMES, SMALL_BASE, digital_numbers, write_checkpoint, write_image
 from transforms.dofa import sizes
-from warehouse.catalog import run_sql
+from warehouse.queries import run_sql
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 

@@ -23,6 +23,7 @@ from tests.sql.vector_worlds import (
 from tests.warehouse.fake_evidence import write_evidence
 from tests.warehouse.fake_rows import PAIR, SHARDS, YEAR, random_rows, unit_codes, write_rows
 from warehouse.catalog import open_catalog
+from warehouse.catalog_files import CatalogFiles
 from warehouse.checks_sql import SAMPLE_ROWS, check_names, run_checks
 from warehouse.sql_files import SqlFileMissingError, read_sql
 
@@ -31,7 +32,7 @@ IDS = {SHARDS[0]: (PATCHES[:3], PIXELS[:3]), SHARDS[1]: (PATCHES[3:5], PIXELS[3:
 
 
 def run(root, name):
-    with open_catalog(root, SPECS, PAIR) as connection:
+    with open_catalog(CatalogFiles(root), SPECS, PAIR) as connection:
         return run_checks(connection, [name])[0]
 
 
@@ -276,7 +277,7 @@ def test_every_check_has_a_failing_fixture():
 def good_results(tmp_path_factory):
     root = tmp_path_factory.mktemp("good")
     good_world(root)
-    with open_catalog(root, SPECS, PAIR) as connection:
+    with open_catalog(CatalogFiles(root), SPECS, PAIR) as connection:
         return {result.name: result for result in run_checks(connection)}
 
 

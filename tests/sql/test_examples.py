@@ -11,8 +11,8 @@ import pytest
 from tests.warehouse.fake_evidence import write_evidence
 from tests.warehouse.fake_rows import CLASSES, PAIR, SHARDS, YEAR, demo_specs, fill_table, random_rows, write_rows
 from transforms.metrics import METRICS, per_class_f1, per_class_iou
-from warehouse.catalog import run_sql
 from warehouse.json_rows import json_rows
+from warehouse.queries import run_sql
 from warehouse.sql_files import list_sql, read_sql
 
 SPECS = demo_specs()

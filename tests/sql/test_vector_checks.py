@@ -25,15 +25,17 @@ from tests.warehouse.fake_rows import PAIR, SHARDS, YEAR
 from transforms import lattice
 from transforms.geohash import decode, pixel_keys
 from transforms.utm import project
-from warehouse.catalog import SqlError, open_catalog, run_sql
+from warehouse.catalog import open_catalog
+from warehouse.catalog_files import CatalogFiles
 from warehouse.checks_sql import run_checks
+from warehouse.queries import SqlError, run_sql
 from warehouse.sql_files import read_sql
 
 N_PLACES = 60
 
 
 def run(root, name):
-    with open_catalog(root, SPECS, PAIR) as connection:
+    with open_catalog(CatalogFiles(root), SPECS, PAIR) as connection:
         return run_checks(connection, [name])[0]
 
 
@@ -44,7 +46,7 @@ def place_shards(root, shards=SHARDS):
 @pytest.fixture(scope="module")
 def macros(tmp_path_factory):
     """A catalogue without tables."""
-    with open_catalog(tmp_path_factory.mktemp("empty"), SPECS, PAIR) as connection:
+    with open_catalog(CatalogFiles(tmp_path_factory.mktemp("empty")), SPECS, PAIR) as connection:
         yield connection
 
 
@@ -189,7 +191,7 @@ def expect_outliers(vectors):
 def test_checks_of_vectors_do_not_hold_all_of_them(tmp_path, name):
     field_world(tmp_path, border="lon", is_flipped=False)
     cluster_world(tmp_path, "core_aef__pixels")
-    with open_catalog(tmp_path, SPECS, PAIR) as connection:
+    with open_catalog(CatalogFiles(tmp_path), SPECS, PAIR) as connection:
         ((_, plan),) = connection.execute("explain " + read_sql("checks", name).text).fetchall()
     held = set(re.findall(r"CTE Name:\W+(\w+)", plan))
     assert held

@@ -20,11 +20,11 @@ from tests.tiny import tiny_settings, write_settings
 from transforms.block_statistics import pair_blocks, statistics_of
 from transforms.metrics import mean_iou
 from warehouse.adapters import ADAPTER_TABLES, CONFUSIONS, SCORES, run_adapters
-from warehouse.catalog import run_sql
 from warehouse.chips import adapter_settings, read_chips, read_ground
 from warehouse.errors import SettingsError, SourceMissingError
 from warehouse.layout import PartitionKey
 from warehouse.partition_states import PartitionState, PartitionStates
+from warehouse.queries import run_sql
 from warehouse.settings import load_settings
 from warehouse.store import Warehouse
 

@@ -16,14 +16,15 @@ from tests.bucket import Bucket
 from tests.warehouse.fake_rows import PAIR
 from tests.warehouse.fake_tables import PROVENANCE, SPECS, declared_rows, sort_rows
 from warehouse import reader
-from warehouse.catalog import CATALOG_FILE, SqlError, run_sql, write_catalog
+from warehouse.catalog import CATALOG_FILE, write_catalog
 from warehouse.cell_seals import SEAL_TABLE, list_cell_files, read_seals
-from warehouse.errors import PartitionMissingError, SourceChangedError, StoredTableError
+from warehouse.errors import PartitionMissingError, SourceChangedError, SourceUnavailableError, StoredTableError
 from warehouse.file_access import list_names, pin, remove_files
 from warehouse.file_paths import FilePath, RemotePath
 from warehouse.followed import Followed, add_followed, read_followed
 from warehouse.layout import PartitionKey, cell_path, partition_path
 from warehouse.objects.remote_file import RemoteFile
+from warehouse.queries import SqlError, run_sql
 from warehouse.writer import WrittenPartition, open_partition, write_table
 
 PATCHES, METRICS = SPECS["core_eg__patches"], SPECS[SEAL_TABLE]
@@ -153,6 +154,40 @@ def test_sql_on_files_that_are_replaced_sees_one_version(
     assert row["n"] == 77
     assert row["s"] == pytest.approx(sum(rows_of(1, 77)["lon"].to_pylist()))
     assert seen
+
+
+def test_sql_on_files_that_are_removed_goes_on_without_them(
+    root: RemotePath, replaced_while_read: Callable[..., list[int]]
+) -> None:
+    for seed, key in enumerate(KEYS):
+        store(root, key, seed)
+    seen = replaced_while_read(lambda: remove_files([partition_path(root, PATCHES.name, KEYS[0])]), 1)
+    (row,) = run_sql(root, SPECS, PAIR, "select count(*) as n, sum(lon) as s from core_eg__patches").to_pylist()
+    assert row["n"] == 100
+    assert seen
+
+
+def test_a_store_that_fails_under_a_query_is_said_in_its_own_words(
+    root: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(root, KEYS[0], 0)
+
+    def fail(self: RemoteFile, _size: int | None = -1) -> bytes:
+        raise SourceUnavailableError(str(self.path), 8, 60.0, "a time-out")
+
+    monkeypatch.setattr(RemoteFile, "read", fail)
+    with pytest.raises(SourceUnavailableError, match="no good answer in 8 tries"):
+        run_sql(root, SPECS, PAIR, "select count(*) from core_eg__patches")
+
+
+def test_sql_on_files_that_are_replaced_again_and_again_is_an_error(
+    root: RemotePath, replaced_while_read: Callable[..., list[int]]
+) -> None:
+    store(root, KEYS[0], 0)
+    seeds = iter(range(1, 1000))
+    replaced_while_read(lambda: store(root, KEYS[0], next(seeds), 50 + next(seeds)), 1000)
+    with pytest.raises(SourceChangedError, match="other files at each of 4 tries"):
+        run_sql(root, SPECS, PAIR, "select sum(lon) from core_eg__patches")
 
 
 def test_a_query_that_is_wrong_is_not_tried_again(root: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,12 @@ import pyarrow as pa
 import pytest
 
 from tests.warehouse.fake_rows import PAIR, SHARDS, YEAR, demo_specs, fill_table, random_rows, write_rows
-from warehouse.catalog import CATALOG_FILE, SqlError, open_catalog, run_sql, write_catalog
+from warehouse.catalog import CATALOG_FILE, open_catalog, write_catalog
+from warehouse.catalog_files import CatalogFiles
 from warehouse.errors import StoredTableError
 from warehouse.json_rows import json_rows
 from warehouse.products import load_registry
+from warehouse.queries import SqlError, run_sql
 from warehouse.schemas import build_specs
 from warehouse.sections import CompareSettings
 from warehouse.sql_files import Identifier, SqlFileMissingError, Text, list_sql, read_sql
@@ -50,7 +52,7 @@ def describe(connection, view):
 
 def test_every_table_is_readable_with_its_keys_and_types(full_root):
     specs = demo_specs()
-    with open_catalog(full_root, specs, PAIR) as connection:
+    with open_catalog(CatalogFiles(full_root), specs, PAIR) as connection:
         for spec in specs.values():
             n_rows = connection.execute(f'select count(*) from "{spec.name}"').fetchone()[0]
             assert n_rows == 4, spec.name
@@ -66,7 +68,10 @@ def test_every_table_is_readable_with_its_keys_and_types(full_root):
 
 def test_missing_tables_have_the_same_columns_as_stored_ones(full_root, tmp_path):
     specs = demo_specs()
-    with open_catalog(full_root, specs, PAIR) as stored, open_catalog(tmp_path / "none", specs, PAIR) as empty:
+    with (
+        open_catalog(CatalogFiles(full_root), specs, PAIR) as stored,
+        open_catalog(CatalogFiles(tmp_path / "none"), specs, PAIR) as empty,
+    ):
         views = [row[0] for row in stored.execute("select view_name from duckdb_views() where not internal").fetchall()]
         assert len(views) > 40
         for view in views:
@@ -82,7 +87,7 @@ def test_an_absent_side_gives_empty_views(tmp_path, rng, compare):
     specs = demo_specs(pixels=compare.pixels, patches=compare.patches)
     for spec in specs.values():
         fill_table(tmp_path, spec, 3, rng)
-    with open_catalog(tmp_path, specs, compare) as connection:
+    with open_catalog(CatalogFiles(tmp_path), specs, compare) as connection:
         counts = {v: connection.execute(f"select count(*) from {v}").fetchone()[0] for v in VIEWS_OF_THE_PAIR}
     has_pixels = 3 if compare.pixels else 0
     has_patches = 3 if compare.patches else 0
@@ -95,7 +100,7 @@ def test_a_float_pixel_product_has_no_codes(tmp_path, rng):
     specs = demo_specs(pixels="presto", extra={"presto": floats})
     fill_table(tmp_path, specs["core_presto__pixels"], 3, rng)
     compare = CompareSettings(pixels="presto", patches="eg")
-    with open_catalog(tmp_path, specs, compare) as connection:
+    with open_catalog(CatalogFiles(tmp_path), specs, compare) as connection:
         assert describe(connection, "pair_pixels")["embedding"] == "FLOAT[5]"
         assert connection.execute("select count(*) from pair_pixels_quantised").fetchone() == (0,)
         assert connection.execute("select count(*) from pair_pixels").fetchone() == (3,)
@@ -185,7 +190,7 @@ def test_a_failed_write_keeps_the_old_catalogue(full_root):
 
 
 def test_no_extension_is_loaded_beyond_the_built_in_ones(full_root):
-    with open_catalog(full_root, demo_specs(), PAIR) as connection:
+    with open_catalog(CatalogFiles(full_root), demo_specs(), PAIR) as connection:
         connection.execute("select st_astext(geometry), lon from core_eg__patches").fetchall()
         loaded = connection.execute("select distinct install_mode from duckdb_extensions() where loaded").fetchall()
     assert loaded == [("STATICALLY_LINKED",)]

@@ -14,9 +14,9 @@ from tests.warehouse.multilabel_world import N_SIDE, SHARES, YEAR, open_world, w
 from transforms.arms import ARMS
 from transforms.errors import TooFewUnitsError
 from transforms.variogram import empirical_variogram, fit_range
-from warehouse.catalog import run_sql
 from warehouse.features import read_labelled_units
 from warehouse.layout import PartitionKey
+from warehouse.queries import run_sql
 from warehouse.reader import vectors
 from warehouse.store import Warehouse
 from warehouse.study_folds import read_folds

@@ -33,7 +33,7 @@ from transforms.report.data import Contrast, read_contrasts
 from transforms.report.maps import class_colors, draw_maps
 from transforms.report.scores import score_arms, score_interval
 from transforms.report.wording import answer_question, bytes_title, honest_verdict, number, signed
-from warehouse.catalog import run_sql
+from warehouse.queries import run_sql
 from warehouse.report import read_report_data, write_report
 
 SPECS = demo_specs()

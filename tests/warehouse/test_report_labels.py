@@ -17,7 +17,7 @@ from transforms.report.labels import COLUMNS
 from transforms.report.published import PUBLISHED_ROWS
 from transforms.report.wording import number, signed
 from warehouse import projections
-from warehouse.catalog import run_sql
+from warehouse.queries import run_sql
 from warehouse.report import write_report
 from warehouse.store import Warehouse
 

@@ -30,7 +30,7 @@ from transforms.report.scales import round_ends
 from transforms.report.study.audit import audit_sentence, list_findings
 from transforms.report.study.lines import spread_out
 from transforms.report.study.page import build_sections
-from warehouse.catalog import run_sql
+from warehouse.queries import run_sql
 from warehouse.report import read_report_data, write_report
 
 SPECS = study_specs()

@@ -9,11 +9,12 @@ cache. Everything comes from one listing: all queries of a connection see the sa
 from __future__ import annotations
 
 import datetime
+from collections import defaultdict
 from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from warehouse.errors import SourceChangedError
+from transforms.errors import IsthmusError
 from warehouse.file_paths import FileFacts, RemotePath
 from warehouse.objects.globs import list_matches, matches
 from warehouse.objects.remote_file import RemoteFile
@@ -36,18 +37,26 @@ class ListedFilesystem(AbstractFileSystem):
         self.protocol = root.scheme
         self._root = root
         self._files = list_matches(root, "**/*.parquet")
-        #: Whether an open file turned out to be another version than that of the listing.
-        self.has_changed = False
+        #: Names by their first part, the table: a country has thousands, and each view asks for its own.
+        self._names: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(self._files):
+            self._names[name.partition("/")[0]].append(name)
+        #: Why a file could not be read: DuckDB keeps only the text of an error.
+        self.failure: IsthmusError | None = None
 
     def has(self, pattern: str) -> bool:
         """Tell whether the listing has a file of a pattern below the root."""
-        return any(matches(name, pattern) for name in self._files)
+        return bool(self._find(pattern))
 
     def glob(self, path: str, **_: Any) -> list[str]:
         """List files by pattern, without their scheme."""
         prefix = self._bare(self._root.url)
         pattern = self._bare(path).removeprefix(f"{prefix}/")
-        return sorted(f"{prefix}/{name}" for name in self._files if matches(name, pattern))
+        return [f"{prefix}/{name}" for name in self._find(pattern)]
+
+    def _find(self, pattern: str) -> list[str]:
+        table = pattern.partition("/")[0]
+        return [name for name in self._names.get(table, []) if matches(name, pattern)]
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Describe a file."""
@@ -79,7 +88,7 @@ class ListedFilesystem(AbstractFileSystem):
 
 
 class _WatchedFile(RemoteFile):
-    """A file that tells its file system when it is no longer there: DuckDB keeps only the text of an error."""
+    """A file that tells its file system why it cannot be read."""
 
     def __init__(self, path: RemotePath, owner: ListedFilesystem) -> None:
         super().__init__(path)
@@ -89,6 +98,6 @@ class _WatchedFile(RemoteFile):
         """Read from the position on."""
         try:
             return super().read(size)
-        except SourceChangedError:
-            self._owner.has_changed = True
+        except IsthmusError as error:
+            self._owner.failure = error
             raise
