@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,8 +23,10 @@ from typing import Any, TypeVar
 from orchestration.engines import EngineError, MissingDaskError
 from orchestration.turns import DAGSTER_TURN
 from warehouse.file_paths import FilePath
+from warehouse.held_leases import check_lease, work_under
 from warehouse.layout import PartitionKey
 from warehouse.provenance import code_version
+from warehouse.run_lease import LentLease, lend_leases
 from warehouse.settings import Settings
 from warehouse.store import Warehouse
 from warehouse.unfinished import unfinished_name
@@ -45,6 +47,7 @@ class Order:
         args: after the warehouse.
         code: version of the sender's code.
         mark: file that the sender made in the warehouse, which tells a shared folder from another of the same name.
+        leases: of the sender on a warehouse in a bucket; the body works under them.
         topic: under which the body's messages are sent; None: it says nothing.
     """
 
@@ -53,6 +56,7 @@ class Order:
     args: tuple[object, ...]
     code: str
     mark: Path | None
+    leases: tuple[LentLease, ...]
     topic: str | None
 
 
@@ -79,10 +83,12 @@ class DaskCluster:
             if report is not None:
                 client.subscribe_topic(name, lambda event: messages.put(event[1]))
             topic = name if report is not None else None
-            order = Order(body, warehouse.settings, tuple(args), code_version(), mark, topic)
+            leases = lend_leases(warehouse.root)
+            order = Order(body, warehouse.settings, tuple(args), code_version(), mark, leases, topic)
             future = client.submit(compute, order, key=name, pure=False)
             for _ in self._watch(client, future):
                 _hand_on(messages, report)
+                check_lease(warehouse.root)  # else it would wait for rows that no worker may store
             _hand_on(messages, report)
             return self._give_result(future)
 
@@ -162,6 +168,18 @@ def compute(order: Order) -> Any:
         raise EngineError(
             worker.address, f"no {order.mark}", "the sender's folder", "Mount the warehouse there under the same path."
         )
+    with ExitStack() as under:
+        for lease in order.leases:
+            if lease.is_lost():
+                raise EngineError(
+                    worker.address, f"no lease of the sender at {lease.place}", "the sender's bucket and its lease",
+                    "Reach the same store from the worker, or run the same command again.",
+                )  # fmt: skip
+            under.enter_context(work_under(lease))
+        return _call(order, worker)
+
+
+def _call(order: Order, worker: Any) -> Any:
     warehouse = Warehouse(order.settings)
     if order.topic is None:
         return order.body(warehouse, *order.args)

@@ -29,6 +29,7 @@ from orchestration.threads import call_in_thread, run_at_once
 from orchestration.turns import DAGSTER_TURN
 from warehouse.cell_files import drop_cells
 from warehouse.errors import SourceMissingError
+from warehouse.held_leases import check_lease
 from warehouse.layout import ALL, PartitionKey
 from warehouse.left_over import LeftOver, drop
 from warehouse.partition_states import PartitionState, PartitionStates
@@ -339,6 +340,7 @@ class Pipeline:
         return [Step(job, key, tuple(tables_of[key])) for key in ordered]
 
     def _run(self, step: Step, started: Callable[[Step], None]) -> StepOutcome:
+        check_lease(self.warehouse.root)  # a run that has lost it could store nothing that it computes
         started(step)
         watch = time.perf_counter()
         job = self._jobs[step.job]

@@ -9,14 +9,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestration.engines import EngineError, EngineResource
 from tests.bucket import Bucket
 from tests.conftest import TinyRun
-from tests.tiny import PROJECT, digest_rows, quick_settings, run_pipeline, tiny_settings, write_settings
+from tests.orchestration import engine_bodies as bodies
+from tests.orchestration.dask_cluster import DaskProcesses
+from tests.tiny import (
+    PROJECT,
+    clean_environment,
+    digest_rows,
+    quick_settings,
+    run_pipeline,
+    tiny_settings,
+    write_settings,
+)
+from warehouse.run_holder import LOCK_FILE, Holder
+from warehouse.run_lease import Lease
+from warehouse.run_lock import hold_warehouse
+from warehouse.settings import load_settings
+from warehouse.store import Warehouse
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -107,3 +123,36 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
     assert list((tmp_path / "scratch").glob(".*.tmp")) == []
     assert killed >= 2
     assert n_stored[0] > 0
+
+
+@pytest.fixture
+def cluster(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
+    """Two Dask workers with credentials for the bucket."""
+    started = DaskProcesses(tmp_path_factory.mktemp("dask"))
+    try:
+        started.have_workers(2)
+        yield started
+    finally:
+        started.end()
+
+
+def test_workers_of_a_cluster_write_into_the_bucket_under_the_lease_of_their_sender(
+    bucket: Bucket, tiny_world: Path, quick_run: Path, cluster: DaskProcesses, tmp_path: Path
+) -> None:
+    settings = quick_settings(tiny_world) | {"warehouse": bucket.section(tmp_path.name)}
+    config = write_settings(
+        tmp_path / "quick.toml", settings | {"engine": {"kind": "dask", "address": cluster.address}}
+    )
+    with clean_environment():
+        assert [one for one in run_pipeline(config) if not one.ok] == []
+    stored = bucket.download(tmp_path.name, tmp_path / "copy")
+    assert digest_rows(stored) == digest_rows(quick_run.parent / "warehouse")
+
+    warehouse = Warehouse(load_settings(config))
+    engine, place = EngineResource(address=cluster.address), f"{tmp_path.name}/{LOCK_FILE}"
+    with hold_warehouse(warehouse.root):
+        assert engine.run(bodies.give_pid, warehouse) in cluster.pids()
+        theirs = Lease("theirs", 0, 500.0, Holder(1, "elsewhere", "2026-01-01T00:00:00+00:00", "isthmus run", "x"))
+        bucket.put(place, theirs.encode())
+        with pytest.raises(EngineError, match="no lease of the sender"):
+            engine.run(bodies.give_pid, warehouse)
