@@ -10,6 +10,7 @@ import pytest
 
 from tests.warehouse.fake_rows import PAIR, SHARDS, YEAR, random_rows, write_rows
 from warehouse.catalog import open_catalog
+from warehouse.catalog_files import CatalogFiles
 from warehouse.products import load_registry
 from warehouse.schemas import build_specs
 from warehouse.sections import PoolSettings
@@ -48,7 +49,7 @@ def write_file(root: Path, spec: TableSpec, *, rows: bool | None = True, footer:
 
 def failing(root: Path) -> dict[str, str]:
     """Run the check: what is wrong with each table that it names."""
-    with open_catalog(root, SPECS, PAIR) as connection:
+    with open_catalog(CatalogFiles(root), SPECS, PAIR) as connection:
         rows = connection.execute("select table_name, problems from check_simulated_flag_consistent").fetchall()
     return dict(rows)
 
