@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from warehouse.errors import SourceChangedError, SourceMissingError
-from warehouse.file_access import list_paths, open_input
+from warehouse.file_access import list_paths, open_input, read_all
 from warehouse.file_paths import FilePath
 from warehouse.layout import CELL_FILES, PartitionKey, cell_path
 from warehouse.provenance import decode_footer
@@ -63,5 +63,6 @@ def read_seal(path: FilePath) -> Seal | None:
 
 def read_seals(root: FilePath, key: PartitionKey, table: str = SEAL_TABLE) -> dict[str, Seal]:
     """Read the seals of all cells of a year, by slot; `table` is the one that seals them."""
-    seals = {slot_of(path): read_seal(path) for path in list_cell_files(root, table, key)}
-    return {slot: seal for slot, seal in seals.items() if seal is not None}
+    paths = list_cell_files(root, table, key)
+    seals = zip(paths, read_all(root, read_seal, paths), strict=True)
+    return {slot_of(path): seal for path, seal in seals if seal is not None}

@@ -7,9 +7,10 @@ Belongs here: what sources and the tables of a warehouse need alike. Does not: w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from warehouse.errors import SourceForbiddenError, SourceMissingError
 from warehouse.file_paths import FileFacts, FilePath, RemotePath
@@ -18,6 +19,9 @@ from warehouse.objects import fetch_loop
 from warehouse.objects.client import open_client
 from warehouse.objects.globs import list_matches
 from warehouse.objects.remote_file import RemoteFile
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def stat_files(paths: Sequence[FilePath]) -> list[FileFacts | None]:
@@ -150,6 +154,23 @@ def read_bytes(path: FilePath) -> bytes | None:
         return RemoteFile(pin_remote(path)).read() if isinstance(path, RemotePath) else path.read_bytes()
     except (FileNotFoundError, SourceMissingError):
         return None
+
+
+def read_all(root: FilePath, read: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Read many small things below a root, in a store several at once: each of them is mostly waiting.
+
+    Args:
+        root: what they are below.
+        read: called with each.
+        items: what is read.
+
+    Returns:
+        What `read` gave, in the order of the items.
+    """
+    if isinstance(root, Path) or len(items) < 2:
+        return [read(item) for item in items]
+    with ThreadPoolExecutor(root.access.connections) as threads:
+        return list(threads.map(read, items))
 
 
 def remove_files(paths: Iterable[FilePath]) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from transforms.release_wording import say_names
 from warehouse.cell_files import CellFiles
 from warehouse.cell_seals import SUCCESS, Seal, read_seals
+from warehouse.file_access import read_all
 from warehouse.fingerprints import describe_changes, fingerprint_in
 from warehouse.layout import PartitionKey
 from warehouse.left_over import LeftOver, find_left_over
@@ -85,8 +87,12 @@ class PartitionStates:
             PartitionMissingError: indexes or shards are not stored yet.
         """
         for table in self.lineage.recipes:
-            for key in self.lineage.keys(table):
-                yield self.status(table, key)
+            keys = self.lineage.keys(table)
+            if table in _SUMMARY_OF:
+                yield from (self._cells_status(table, key) for key in keys)
+                continue
+            records = read_all(self._warehouse.root, partial(read_record, self._warehouse, table), keys)
+            yield from (self._judge(table, key, record) for key, record in zip(keys, records, strict=True))
         yield from self._withdrawn()
         for one in self.left_over():
             yield PartitionStatus(one.table, one.key, PartitionState.LEFT_OVER, (self._why_left_over(one.key),))
@@ -95,7 +101,10 @@ class PartitionStates:
         """Give the state of one partition that is asked for."""
         if table in _SUMMARY_OF:
             return self._cells_status(table, key)
-        record = read_record(self._warehouse, table, key)
+        return self._judge(table, key, read_record(self._warehouse, table, key))
+
+    def _judge(self, table: str, key: PartitionKey, record: Mapping[str, Any]) -> PartitionStatus:
+        """Compare what a stored partition says of itself with what is expected."""
         if not record and not has_partition(self._warehouse.root, table, key):
             return PartitionStatus(table, key, PartitionState.MISSING)
         stored, expected = fingerprint_in(record), self.lineage.expected(table, key)

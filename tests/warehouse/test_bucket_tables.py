@@ -19,7 +19,7 @@ from warehouse import reader
 from warehouse.catalog import CATALOG_FILE, write_catalog
 from warehouse.cell_seals import SEAL_TABLE, list_cell_files, read_seals
 from warehouse.errors import PartitionMissingError, SourceChangedError, SourceUnavailableError, StoredTableError
-from warehouse.file_access import list_names, pin, remove_files
+from warehouse.file_access import list_names, pin, read_all, remove_files
 from warehouse.file_paths import FilePath, RemotePath
 from warehouse.followed import Followed, add_followed, read_followed
 from warehouse.layout import PartitionKey, cell_path, partition_path
@@ -255,3 +255,14 @@ def test_listing_a_bucket_is_listing_a_folder(bucket: Bucket, root: RemotePath, 
     for pattern in ("**/part.parquet", "*/**/part.parquet", "t/*/part.parquet", "*.txt", "cell-*.parquet"):
         assert list_names(root, pattern) == list_names(tmp_path, pattern), pattern
     assert list_names(root / "t", "**/part.parquet") == ["part.parquet", "year=1/part.parquet"]
+
+
+def test_many_small_reads_wait_together_and_keep_their_order(root: RemotePath, tmp_path: Path) -> None:
+    together = threading.Barrier(4, timeout=60)
+
+    def read(number: int) -> int:
+        together.wait()  # breaks where one is read after the other
+        return number * 10
+
+    assert read_all(root, read, range(8)) == [number * 10 for number in range(8)]
+    assert read_all(tmp_path, str, range(3)) == ["0", "1", "2"]
