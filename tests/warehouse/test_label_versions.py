@@ -5,6 +5,7 @@ from pathlib import Path
 
 import geopandas
 import pyarrow.parquet as pq
+import pytest
 import shapely
 
 from tests.conftest import TinyRun
@@ -80,3 +81,23 @@ def test_the_metadata_file_of_version_two_is_a_file_like_others(tmp_path: Path) 
     facts = stat_file(path)
     assert facts is not None
     assert list_label_versions(label) == [("metadata.parquet", facts.etag)]
+
+
+@pytest.mark.parametrize(("look_s", "at_s", "remembered"), [(2.0, 19.0, True), (2.0, 21.0, False), (0.5, 0.1, False)])
+def test_a_look_that_took_long_remembered_for_ten_times_as_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look_s: float, at_s: float, remembered: bool
+) -> None:
+    clock, looks = [1000.0], 0
+
+    def look(*_: object) -> str:
+        nonlocal looks
+        looks += 1
+        clock[0] += look_s
+        return f"look {looks}"
+
+    monkeypatch.setattr("warehouse.label_versions.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("warehouse.label_versions.identify_labels", look)
+    label = LabelSettings.model_construct(kind="bigearthnet", path=tmp_path, lists=None)
+    assert list_label_versions(label) == [(tmp_path.name, "look 1")]
+    clock[0] += at_s
+    assert list_label_versions(label) == [(tmp_path.name, "look 1" if remembered else "look 2")]
