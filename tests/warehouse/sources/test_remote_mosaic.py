@@ -18,7 +18,7 @@ from warehouse.file_paths import CacheLimits, RemotePath
 from warehouse.products import Product
 from warehouse.source_settings import SourceSettings
 from warehouse.sources import open_pixel_source
-from warehouse.sources.index import read_index
+from warehouse.sources.index import list_years, read_index
 from warehouse.sources.mosaic_store import ARRAY
 from warehouse.sources.raster_source import RasterSource
 from warehouse.world_mosaic import create_store
@@ -126,6 +126,11 @@ def test_a_bucket_without_a_listing_says_403_of_a_shard_that_is_not_there(produc
     server.faults[:] = [Fault("status", "mosaic", times=99, status=403, method="HEAD")]
     with pytest.raises(SourceForbiddenError, match=r"403.*s3:ListBucket"):
         read_index(product, remote(server), [2024], area())
+
+
+def test_shards_that_a_listing_names_are_not_asked_for(product, server):
+    assert list_years(product, remote(server), [2023, 2024]) == [2024]
+    assert [one.path for one in server.asked if f"/{ARRAY}/c/" in one.path] == []
 
 
 def test_what_fails_for_good_is_an_error_that_names_the_shard(product, server):
