@@ -66,11 +66,17 @@ class DaskProcesses:
                     os.kill(pid_of[address], signal.SIGSTOP)
                     time.sleep(0.2)  # what it had sent before
                     if address in _busy_with(client, body):
-                        os.kill(pid_of[address], signal.SIGKILL)
+                        self.kill(pid_of[address])
                         return pid_of[address]
                     os.kill(pid_of[address], signal.SIGCONT)
                 time.sleep(0.03)
         raise AssertionError(f"no worker was seen at {body} within {_PATIENCE_S} s")
+
+    def kill(self, pid: int) -> None:
+        """Kill a worker and wait until it is gone: `have_workers` would count one that is dying."""
+        (worker,) = [one for one in self._workers if one.pid == pid]
+        worker.kill()
+        worker.wait()
 
     def client(self) -> Any:
         """Give a client, to be closed."""

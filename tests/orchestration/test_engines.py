@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -176,7 +175,7 @@ def test_the_mark_of_a_killed_run_is_swept_and_that_of_a_living_one_stays(
             assert sweep_unfinished(warehouse.root) == []  # its process lives
         finally:
             client.kill()
-    os.kill(worker, signal.SIGKILL)  # the body goes on where it is, for nobody
+    cluster.kill(worker)  # the body goes on where it is, for nobody
     assert hidden_files(warehouse.root) == marks
     assert sweep_unfinished(warehouse.root) == [warehouse.root / marks[0]]  # as each run does first
     assert hidden_files(warehouse.root) == []
