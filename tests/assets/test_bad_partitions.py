@@ -70,6 +70,15 @@ DAMAGES = {
 }
 
 
+def run_command(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run `isthmus run`; exit code and standard error."""
+    monkeypatch.setattr(sys, "argv", ["isthmus", "run", "--config", str(config)])
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0), capfd.readouterr().err
+
+
 @pytest.fixture
 def run_damaged(
     tiny_world: Path, tmp_path: Path, clean_env: None, monkeypatch: pytest.MonkeyPatch,
@@ -80,12 +89,8 @@ def run_damaged(
     def run(damage: Callable[[Path], object]) -> str:
         damage(copy_world(tiny_world, tmp_path / "world"))
         config = write_settings(tmp_path / "quick.toml", quick_settings(tmp_path / "world"))
-        monkeypatch.setattr(sys, "argv", ["isthmus", "run", "--config", str(config)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        stderr = capfd.readouterr().err
-        assert ended.value.code == 1
+        code, stderr = run_command(config, monkeypatch, capfd)
+        assert code == 1
         assert "Traceback" not in stderr
         assert hidden_files(tmp_path / "warehouse") == []
         return stderr
