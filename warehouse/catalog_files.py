@@ -40,9 +40,10 @@ class CatalogFiles:
 
     def pattern(self, pattern: str) -> Text:
         """Give a pattern below the root as DuckDB takes it."""
-        root = self.root.resolve().as_posix() if isinstance(self.root, Path) else self.root.url
+        if not isinstance(self.root, Path):
+            return Text(f"{self.root.url}/{pattern}")
         # DuckDB reads *, ? and [ in the root as a pattern too
-        return Text(f"{glob.escape(root)}/{pattern}")
+        return Text(f"{glob.escape(self.root.resolve().as_posix())}/{pattern}")
 
     @property
     def failure(self) -> IsthmusError | None:

@@ -266,3 +266,14 @@ def test_many_small_reads_wait_together_and_keep_their_order(root: RemotePath, t
 
     assert read_all(root, read, range(8)) == [number * 10 for number in range(8)]
     assert read_all(tmp_path, str, range(3)) == ["0", "1", "2"]
+
+
+def test_a_root_may_hold_what_patterns_are_made_of(root: RemotePath) -> None:
+    odd = root / "a [1] b"
+    store(odd, KEYS[0], 0)
+    (row,) = run_sql(odd, SPECS, PAIR, "select count(*) as n from core_eg__patches").to_pylist()
+    assert row["n"] == 50
+    (row,) = run_sql(
+        odd, SPECS, PAIR, "select n_rows from stored_tables where table_name = 'core_eg__patches'"
+    ).to_pylist()
+    assert row["n_rows"] == 50
