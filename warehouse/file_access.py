@@ -7,12 +7,13 @@ Belongs here: what sources and the tables of a warehouse need alike. Does not: w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from warehouse.errors import SourceForbiddenError, SourceMissingError
+from warehouse.errors import SourceChangedError, SourceForbiddenError, SourceMissingError
 from warehouse.file_paths import FileFacts, FilePath, RemotePath
 from warehouse.held_leases import check_lease
 from warehouse.objects import fetch_loop
@@ -171,6 +172,22 @@ def read_all(root: FilePath, read: Callable[[T], R], items: Sequence[T]) -> list
         return [read(item) for item in items]
     with ThreadPoolExecutor(root.access.connections) as threads:
         return list(threads.map(read, items))
+
+
+def read_versioned(path: RemotePath) -> tuple[FileFacts, bytes] | None:
+    """Read a small remote file whole, with the version that was read; None where there is none.
+
+    Raises:
+        SourceRefusedError, SourceUnavailableError: a server does not give its bytes.
+    """
+    while True:
+        facts = stat_file(path)
+        if facts is None:
+            return None
+        with contextlib.suppress(SourceChangedError):  # replaced in between
+            content = read_bytes(path.at(facts))
+            if content is not None:
+                return facts, content
 
 
 def remove_files(paths: Iterable[FilePath]) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from warehouse.errors import SourceChangedError, StoredRecordError
-from warehouse.file_access import read_bytes, stat_file
+from warehouse.errors import StoredRecordError
+from warehouse.file_access import read_bytes, read_versioned
 from warehouse.file_paths import FilePath, RemotePath
 from warehouse.objects import fetch_loop
 from warehouse.objects.client import open_client
@@ -95,12 +95,10 @@ def _extend(path: FilePath, content: bytes | None, product: str, year: int, like
 def _replace_object(path: RemotePath, product: str, year: int, like: str | None) -> None:
     """Replace the record in a store; from its beginning where somebody else was faster."""
     while True:
-        facts = stat_file(path)
-        with contextlib.suppress(SourceChangedError):
-            content = read_bytes(path.at(facts)) if facts is not None else None
-            changed = _extend(path, content, product, year, like)
-            if changed == content or fetch_loop.wait(open_client(path).swap(path.key, changed, facts)) is not None:
-                return
+        facts, content = read_versioned(path) or (None, None)
+        changed = _extend(path, content, product, year, like)
+        if changed == content or fetch_loop.wait(open_client(path).swap(path.key, changed, facts)) is not None:
+            return
 
 
 @contextlib.contextmanager

@@ -153,14 +153,15 @@ def _read_version(path: FilePath, spec: TableSpec, names: list[str], where: Mapp
     """Read columns of one version of a file; on a disk an open file stays what it was."""
     wanted = pa.schema([spec.schema.field(name) for name in names])
     try:
-        stored = pq.read_schema(open_input(path))
+        opened = open_input(path)  # once: a remote file remembers its footer
+        stored = pq.read_schema(opened)
         _check_release(path, spec, stored)
         missing = sorted({*names, *where} - set(stored.names))
         if missing:
             raise StoredTableError(spec.name, str(path), f"found no columns {missing}, expected the declared ones")
         filters = [(name, "==", text) for name, text in where.items()] or None
         # partitioning=None: the path's Hive keys must not come back as columns
-        table = pq.read_table(open_input(path), columns=names, filters=filters, partitioning=None)
+        table = pq.read_table(opened, columns=names, filters=filters, partitioning=None)
         return table.select(names).replace_schema_metadata(None).cast(wanted)
     except FileNotFoundError:
         raise

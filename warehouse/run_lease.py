@@ -22,8 +22,8 @@ from enum import Enum
 from typing import Any
 
 from transforms.errors import IsthmusError
-from warehouse.errors import SourceChangedError, UnconditionalStoreError, WarehouseBusyError
-from warehouse.file_access import read_bytes, stat_file
+from warehouse.errors import UnconditionalStoreError, WarehouseBusyError
+from warehouse.file_access import read_versioned, stat_file
 from warehouse.file_paths import FileFacts, FilePath, RemotePath
 from warehouse.held_leases import find_leases, work_under
 from warehouse.objects import fetch_loop
@@ -259,14 +259,8 @@ def _swap(place: RemotePath, lease: Lease, expected: FileFacts | None) -> FileFa
 
 def _look(place: RemotePath) -> _Seen | None:
     """Read the lease and its version; None where there is no object."""
-    while True:
-        facts = stat_file(place)
-        if facts is None:
-            return None
-        with contextlib.suppress(SourceChangedError):  # renewed in between
-            content = read_bytes(place.at(facts))
-            if content is not None:
-                return _Seen(facts, _decode(content))
+    found = read_versioned(place)
+    return _Seen(found[0], _decode(found[1])) if found is not None else None
 
 
 def _decode(content: bytes) -> Lease | None:
